@@ -1,0 +1,123 @@
+"""Turn piles of PDFs into DataFrames: S3 + NATS JetStream + docling-parse.
+
+>>> import docnats
+>>> jobs = docnats.submit_many("papers/**/*.pdf")  # doctest: +SKIP
+>>> jobs.docnats.words()  # doctest: +SKIP
+
+Names are loaded at their first use, so that ``import docnats`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig
+    from docnats.errors import (
+        BusError,
+        ConfigError,
+        DocnatsError,
+        ErrorType,
+        JobFailed,
+        JobTimeout,
+        ParseError,
+        SourceError,
+        StackError,
+        StorageError,
+    )
+    from docnats.models import JobMessage, JobRecord, JobState
+    from docnats.notebook import (
+        allow_nested_asyncio,
+        attach,
+        configure_s3_storage,
+        create_document_service,
+        health,
+        jobs,
+        process_pdf_with_s3_sync,
+        sample_paths,
+        submit_many,
+    )
+    from docnats.service import DocumentResult, Health, S3DocumentClient, S3DocumentService
+    from docnats.stack import LocalStack
+
+_HOMES = {
+    "docnats.config": ("NatsConfig", "ProcessingConfig", "S3Config", "StackConfig"),
+    "docnats.errors": (
+        "BusError",
+        "ConfigError",
+        "DocnatsError",
+        "ErrorType",
+        "JobFailed",
+        "JobTimeout",
+        "ParseError",
+        "SourceError",
+        "StackError",
+        "StorageError",
+    ),
+    "docnats.models": ("JobMessage", "JobRecord", "JobState"),
+    "docnats.notebook": (
+        "allow_nested_asyncio",
+        "attach",
+        "configure_s3_storage",
+        "create_document_service",
+        "health",
+        "jobs",
+        "process_pdf_with_s3_sync",
+        "sample_paths",
+        "submit_many",
+    ),
+    "docnats.service": ("DocumentResult", "Health", "S3DocumentClient", "S3DocumentService"),
+    "docnats.stack": ("LocalStack",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BusError",
+    "ConfigError",
+    "DocnatsError",
+    "DocumentResult",
+    "ErrorType",
+    "Health",
+    "JobFailed",
+    "JobMessage",
+    "JobRecord",
+    "JobState",
+    "JobTimeout",
+    "LocalStack",
+    "NatsConfig",
+    "ParseError",
+    "ProcessingConfig",
+    "S3Config",
+    "S3DocumentClient",
+    "S3DocumentService",
+    "SourceError",
+    "StackConfig",
+    "StackError",
+    "StorageError",
+    "allow_nested_asyncio",
+    "attach",
+    "configure_s3_storage",
+    "create_document_service",
+    "health",
+    "jobs",
+    "process_pdf_with_s3_sync",
+    "sample_paths",
+    "submit_many",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("docnats")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'docnats' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,64 @@
+"""Settings of how documents are processed."""
+
+from __future__ import annotations
+
+from pydantic import AliasChoices, Field
+
+from docnats.config.settings import GIB, MIB, Settings
+
+__all__ = ["ProcessingConfig"]
+
+
+class ProcessingConfig(Settings):
+    """How documents are processed.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds one document may take from submission to result when waited for alone,
+        and the limit of its time on a worker; environment ``DOCNATS_TIMEOUT``.
+    use_s3_storage : bool
+        Bytes go through S3; environment ``USE_S3_STORAGE``.
+    cleanup_on_error : bool
+        A document that was waited for alone and failed leaves nothing in S3.
+    presign : bool
+        Put presigned URLs into the control message, for workers without credentials.
+    max_file_size : int
+        Bytes; larger files become failed rows of type ``too_large``.
+    max_pages : int
+        Documents with more pages become failed rows of type ``too_large``.
+    pages_per_range : int
+        Long documents are parsed in ranges of this many pages, on all local cores.
+    memory_limit : int
+        Bytes of address space of one parser process.
+    max_uploads : int
+        Files uploaded at a time.
+    debug : bool
+        Log more; environment ``DEBUG``.
+
+    Examples
+    --------
+    >>> ProcessingConfig(timeout=60).cleanup_on_error
+    True
+    """
+
+    timeout: float = Field(
+        600, gt=0, le=7 * 24 * 3600, validation_alias=AliasChoices("DOCNATS_TIMEOUT")
+    )
+    use_s3_storage: bool = Field(True, validation_alias=AliasChoices("USE_S3_STORAGE"))
+    cleanup_on_error: bool = True
+    presign: bool = Field(False, validation_alias=AliasChoices("DOCNATS_PRESIGN"))
+    max_file_size: int = Field(
+        2 * GIB, ge=1, le=5 * 1024 * GIB, validation_alias=AliasChoices("DOCNATS_MAX_FILE_SIZE")
+    )
+    max_pages: int = Field(
+        20_000, ge=1, le=10_000_000, validation_alias=AliasChoices("DOCNATS_MAX_PAGES")
+    )
+    pages_per_range: int = Field(
+        48, ge=1, le=10_000, validation_alias=AliasChoices("DOCNATS_PAGES_PER_RANGE")
+    )
+    memory_limit: int = Field(
+        2 * GIB, ge=512 * MIB, le=1024 * GIB, validation_alias=AliasChoices("DOCNATS_MEMORY_LIMIT")
+    )
+    max_uploads: int = Field(8, ge=1, le=256)
+    debug: bool = Field(False, validation_alias=AliasChoices("DEBUG"))

@@ -1,0 +1,154 @@
+"""Settings of the object store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+
+from docnats.config.settings import GIB, MIB, Settings, existing_file, is_url
+
+__all__ = ["S3Config"]
+
+MIN_PART = 5 * MIB
+MAX_PART = 5 * GIB
+"""The limits of one part of a multipart upload, from the S3 user guide."""
+
+# The rules of bucket names in the S3 user guide; capitals and underscores are refused.
+_BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]")
+
+
+class S3Config(Settings):
+    """Where documents and results are kept: AWS S3, MinIO or any compatible server.
+
+    Without ``aws_access_key_id`` the standard AWS credential chain is used (shared files,
+    profile, SSO, container or instance role). Without ``endpoint_url``: AWS.
+
+    Parameters
+    ----------
+    endpoint_url : str, optional
+        For example ``"https://minio.example.org:9000"``; environment ``S3_ENDPOINT_URL``.
+    bucket_name : str
+        Environment ``S3_BUCKET``.
+    region_name : str, optional
+        Environment ``AWS_DEFAULT_REGION`` or ``AWS_REGION``.
+    aws_access_key_id, aws_secret_access_key, aws_session_token : str, optional
+        Environment variables of the same names in capitals.
+    multipart_threshold, multipart_chunksize : int
+        Bytes. Files above the threshold are uploaded in parts of the chunk size.
+    max_concurrency : int
+        Parts of one file in flight, and requests in flight for one client.
+    addressing_style : {"auto", "path", "virtual"}
+        ``auto`` is ``path`` when there is an ``endpoint_url``.
+    use_accelerate_endpoint : bool
+        S3 Transfer Acceleration; AWS only.
+    ca_bundle : Path, optional
+        PEM file of a private certificate authority; environment ``AWS_CA_BUNDLE``.
+    proxy : str, optional
+        URL of an HTTP proxy for S3 requests; ``HTTPS_PROXY`` is respected without it.
+    connect_timeout, read_timeout : float
+        Seconds.
+    max_attempts : int
+        Tries of one request, the first included.
+    presign_expiry : int
+        Seconds a presigned URL stays valid; S3 allows 7 days at most.
+
+    Raises
+    ------
+    ConfigError
+        For a value that cannot work.
+
+    Examples
+    --------
+    >>> S3Config(endpoint_url="http://127.0.0.1:9000", bucket_name="papers").bucket_name
+    'papers'
+    """
+
+    credential_fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    secret_fields = frozenset({*credential_fields, "proxy"})
+
+    endpoint_url: str | None = Field(None, validation_alias=AliasChoices("S3_ENDPOINT_URL"))
+    bucket_name: str = Field("documents", validation_alias=AliasChoices("S3_BUCKET"))
+    region_name: str | None = Field(
+        None, validation_alias=AliasChoices("AWS_DEFAULT_REGION", "AWS_REGION")
+    )
+    aws_access_key_id: str | None = Field(
+        None, validation_alias=AliasChoices("AWS_ACCESS_KEY_ID"), repr=False
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY")
+    )
+    aws_session_token: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("AWS_SESSION_TOKEN")
+    )
+    multipart_threshold: int = Field(100 * MIB, ge=MIN_PART, le=MAX_PART)
+    multipart_chunksize: int = Field(8 * MIB, ge=MIN_PART, le=MAX_PART)
+    max_concurrency: int = Field(10, ge=1, le=1000)
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        "auto", validation_alias=AliasChoices("S3_ADDRESSING_STYLE")
+    )
+    use_accelerate_endpoint: bool = False
+    ca_bundle: Path | None = Field(None, validation_alias=AliasChoices("AWS_CA_BUNDLE"))
+    proxy: SecretStr | None = Field(None, validation_alias=AliasChoices("S3_PROXY"))
+    connect_timeout: float = Field(10, gt=0, le=600)
+    read_timeout: float = Field(60, gt=0, le=3600)
+    max_attempts: int = Field(4, ge=1, le=20)
+    presign_expiry: int = Field(24 * 3600, ge=60, le=7 * 24 * 3600)
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _check_endpoint(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if "@" in value:
+            raise ValueError(
+                "must not hold credentials; give aws_access_key_id and aws_secret_access_key"
+            )
+        if not is_url(value, "http", "https"):
+            raise ValueError(
+                "must be a URL such as https://s3.example.org or http://127.0.0.1:9000"
+            )
+        return value.rstrip("/")
+
+    @field_validator("proxy")
+    @classmethod
+    def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_url(value.get_secret_value(), "http", "https"):
+            raise ValueError("must be a URL such as http://proxy.example.org:3128")
+        return value
+
+    @field_validator("region_name", "aws_access_key_id")
+    @classmethod
+    def _check_word(cls, value: str | None) -> str | None:
+        if value is not None and value.split() != [value]:
+            raise ValueError("must be one word, or None for the default")
+        return value
+
+    @field_validator("bucket_name")
+    @classmethod
+    def _check_bucket(cls, value: str) -> str:
+        if not _BUCKET.fullmatch(value):
+            raise ValueError(
+                "must be 3 to 63 characters of a-z, 0-9, '-' and '.', and no IP address"
+            )
+        return value
+
+    @field_validator("ca_bundle")
+    @classmethod
+    def _check_ca_bundle(cls, value: Path | None) -> Path | None:
+        return existing_file(value)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
+            raise ValueError(
+                "aws_access_key_id and aws_secret_access_key go together: give both, or "
+                "neither to use the AWS credential chain"
+            )
+        if self.use_accelerate_endpoint and self.endpoint_url:
+            raise ValueError(
+                "use_accelerate_endpoint works on AWS only: drop it or the endpoint_url"
+            )
+        return self

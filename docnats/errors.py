@@ -1,0 +1,160 @@
+"""Every error docnats raises on purpose, and the vocabulary of failed rows.
+
+::
+
+    DocnatsError
+    ├── ConfigError      a setting is wrong (also a ValueError)
+    ├── SourceError      the sources of a submission are wrong (also a ValueError)
+    ├── TableError       a DataFrame is not a table of jobs (also a ValueError)
+    ├── StorageError     S3 did not do what was asked
+    │   └── ObjectMissing    there is no such object
+    ├── BusError         NATS did not do what was asked
+    │   └── StateConflict    somebody else wrote the job's state first
+    ├── StackError       the embedded servers or workers could not be started
+    ├── ParseError       one document could not be parsed; carries an ``error_type``
+    ├── JobFailed        a job that was waited for ended in failed or cancelled
+    └── JobTimeout       a job did not end in time (also a TimeoutError)
+
+Errors of third-party libraries are wrapped where they appear, with ``raise … from``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+__all__ = [
+    "BusError",
+    "ConfigError",
+    "DocnatsError",
+    "ErrorType",
+    "JobFailed",
+    "JobTimeout",
+    "ObjectMissing",
+    "ParseError",
+    "SourceError",
+    "StackError",
+    "StateConflict",
+    "StorageError",
+    "TableError",
+    "ungrouped",
+]
+
+
+class ErrorType(StrEnum):
+    """Why a row failed: the column ``error_type`` of the job table."""
+
+    NOT_A_PDF = "not_a_pdf"
+    """The bytes are not a PDF: empty, HTML, an image, …"""
+    ENCRYPTED = "encrypted"
+    """The PDF needs a password, or the one given does not open it."""
+    MALFORMED = "malformed"
+    """It is a PDF, but too damaged to be read."""
+    TIMEOUT = "timeout"
+    """Parsing did not end within its time limit and was killed."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """Parsing needed more memory than one parser process may use."""
+    CRASHED = "crashed"
+    """The parser process died, for example of a segmentation fault."""
+    TOO_LARGE = "too_large"
+    """The file or its page count is over the configured limit."""
+    STORAGE = "storage"
+    """The document or its result could not be read from or written to S3."""
+    CANCELLED = "cancelled"
+    """The job was cancelled before it ended."""
+    INTERNAL = "internal"
+    """A fault of docnats itself; please report it."""
+
+
+class DocnatsError(Exception):
+    """The root of all errors docnats raises on purpose."""
+
+
+class ConfigError(DocnatsError, ValueError):
+    """A setting is wrong; the message names the field, the value and what is accepted."""
+
+
+class SourceError(DocnatsError, ValueError):
+    """The sources given to a submission cannot be used; nothing was uploaded."""
+
+
+class TableError(DocnatsError, ValueError):
+    """A DataFrame is not a table of docnats jobs."""
+
+
+class StorageError(DocnatsError):
+    """S3 did not do what was asked.
+
+    Parameters
+    ----------
+    message : str
+        What happened, where, and what to do next.
+    transient : bool
+        Whether the same request may succeed later or on another machine.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+class ObjectMissing(StorageError):
+    """There is no object under the key asked for."""
+
+
+class BusError(DocnatsError):
+    """NATS did not do what was asked."""
+
+
+class StateConflict(BusError):
+    """A state record was written by somebody else since it was read."""
+
+
+class StackError(DocnatsError):
+    """The embedded servers or workers could not be started or reached."""
+
+
+class ParseError(DocnatsError):
+    """One document could not be parsed.
+
+    Parameters
+    ----------
+    error_type : ErrorType
+        The class of the failure, as it appears in the job table.
+    message : str
+        What happened, in words for the user.
+    """
+
+    def __init__(self, error_type: ErrorType, message: str) -> None:
+        super().__init__(error_type, message)
+        self.error_type = error_type
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class JobFailed(DocnatsError):
+    """A job that was waited for ended in ``failed`` or ``cancelled``."""
+
+    def __init__(self, message: str, *, job_id: str, error_type: str | None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.error_type = error_type
+
+
+class JobTimeout(DocnatsError, TimeoutError):
+    """A job did not reach a terminal state in the time given."""
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """Raise the first error of a task group as itself; what callers catch has a name."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

@@ -1,0 +1,226 @@
+"""The records that travel: the control message, the state record, progress.
+
+They are the public wire contract, JSON in UTF-8; workers in other languages may read and
+write them. Unknown fields are ignored, so that a newer docnats can add some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+from docnats.errors import ErrorType
+
+__all__ = [
+    "ACTIVE",
+    "SCHEMA_VERSION",
+    "TERMINAL",
+    "JobMessage",
+    "JobRecord",
+    "JobState",
+    "PageProgress",
+    "Progress",
+    "WorkerInfo",
+    "utc_now",
+]
+
+SCHEMA_VERSION = 1
+
+
+def utc_now() -> datetime:
+    """Return the current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class JobState(StrEnum):
+    """Where a job is; the order is the order of a job's life."""
+
+    UPLOADING = "uploading"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = frozenset({JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING})
+TERMINAL = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> bytes:
+        """Return the record as it goes over the wire."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Read a record from the wire; a ``ValueError`` says what is wrong with it."""
+        return cls.model_validate_json(data)
+
+    def but(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed."""
+        return self.model_copy(update=changes)
+
+
+class JobMessage(_Record):
+    """The control message of one job: where its bytes are, never the bytes themselves.
+
+    Attributes
+    ----------
+    s3_url, result_url : str or None
+        Presigned GET of the document and presigned PUT of ``document.json``, for workers
+        without credentials of their own.
+    part_urls : dict
+        Presigned PUTs of the other result objects, by their name.
+    file_size : int
+        Bytes.
+    processing_timeout : float
+        Seconds the whole job may take on a worker.
+    options : dict
+        Options of the processor; for docling-parse a ``password``.
+    """
+
+    request_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    batch: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    s3_bucket: str
+    s3_key: str
+    s3_url: str | None = Field(default=None, repr=False)
+    result_url: str | None = Field(default=None, repr=False)
+    part_urls: dict[str, str] = Field(default_factory=dict, repr=False)
+    timestamp: AwareDatetime
+    file_size: int = Field(ge=0)
+    processing_timeout: float = Field(gt=0)
+    sha256: str | None = None
+    filename: str
+    processor: str = "docling-parse"
+    options: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
+    custom_prompt: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+class JobRecord(_Record):
+    """The state of one job, as kept in the state bucket: one row of the job table.
+
+    Attributes
+    ----------
+    position : int
+        Place in the submission, from 0.
+    s3_bucket, s3_key : str
+        Where the document is; under ``raw/`` when docnats put it there.
+    bytes : int or None
+        Size of the document.
+    attempt : int
+        Deliveries to a worker so far; fences off a worker that lost its lease.
+    result_key : str or None
+        S3 prefix of the result objects, once the job is done.
+    options : dict
+        The processor's options without secrets.
+    """
+
+    job_id: str
+    batch: str
+    position: int = 0
+    filename: str
+    state: JobState
+    s3_bucket: str
+    s3_key: str
+    bytes: int | None = None
+    sha256: str | None = None
+    pages: int | None = None
+    pages_failed: int | None = None
+    attempt: int = 0
+    worker: str | None = None
+    error_type: ErrorType | None = None
+    error: str | None = None
+    submitted_at: AwareDatetime
+    queued_at: AwareDatetime | None = None
+    started_at: AwareDatetime | None = None
+    finished_at: AwareDatetime | None = None
+    result_key: str | None = None
+    processor: str = "docling-parse"
+    processing_timeout: float = 600
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self.state in TERMINAL
+
+
+class PageProgress(_Record):
+    """How far a worker is with a document; lossy, never needed for correctness."""
+
+    job_id: str
+    batch: str
+    pages_done: int
+    pages: int
+
+
+class WorkerInfo(_Record):
+    """A live worker's entry in the registry."""
+
+    worker: str
+    host: str
+    pid: int
+    parsers: int
+    processors: tuple[str, ...]
+    jobs: tuple[str, ...] = ()
+    version: str
+    started_at: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A batch at one moment: what a progress panel shows.
+
+    Attributes
+    ----------
+    counts : mapping of JobState to int
+        Jobs in each state.
+    pages : int
+        Pages parsed so far, those of running jobs included.
+    bytes_total, bytes_done : int
+        Bytes of all documents known so far, and of those that ended.
+    elapsed : float
+        Seconds since the submission.
+    failures : tuple of JobRecord
+        The newest failed jobs, the newest first; capped.
+    """
+
+    batch: str
+    total: int
+    counts: Mapping[JobState, int]
+    pages: int
+    bytes_total: int
+    bytes_done: int
+    elapsed: float
+    failures: tuple[JobRecord, ...] = ()
+
+    @property
+    def ended(self) -> int:
+        """Jobs in a terminal state."""
+        return sum(self.counts.get(state, 0) for state in TERMINAL)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every job has ended."""
+        return self.ended >= self.total
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds left at the rate so far, by bytes; None before the first job ended."""
+        if not self.bytes_done:
+            return None
+        return self.elapsed * max(0, self.bytes_total - self.bytes_done) / self.bytes_done
+
+    @property
+    def pages_per_second(self) -> float | None:
+        """Pages parsed a second since the submission; None before the first page."""
+        return self.pages / self.elapsed if self.pages and self.elapsed > 0 else None

@@ -1,0 +1,206 @@
+"""Every S3 key, NATS subject, stream, consumer and bucket name docnats uses.
+
+No other module spells one out. A *namespace* separates independent installations on
+one NATS cluster; a *batch* is one submission; a *job* is one document.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+__all__ = [
+    "DOCUMENT",
+    "PAGES",
+    "PRIORITY",
+    "RAW_PREFIX",
+    "RESULT_PARTS",
+    "WORDS",
+    "Names",
+    "new_batch_id",
+    "new_job_id",
+    "new_watcher",
+    "probe_key",
+    "raw_key",
+    "result_key",
+    "result_part",
+    "valid_token",
+]
+
+RAW_PREFIX = "raw/"
+PAGES = "pages.parquet"
+WORDS = "words.parquet"
+DOCUMENT = "document.json"
+RESULT_PARTS = (PAGES, WORDS, DOCUMENT)
+
+PRIORITY = "normal"
+"""The one priority in use; its place in the subject lets others have their own consumer."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def raw_key(request_id: str) -> str:
+    """Return the S3 key of an uploaded document."""
+    return f"{RAW_PREFIX}{request_id}.pdf"
+
+
+def result_key(request_id: str) -> str:
+    """Return the S3 prefix under which a job's result objects are."""
+    return f"processed/{request_id}/"
+
+
+def result_part(request_id: str, part: str) -> str:
+    """Return the S3 key of one result object, for example of ``words.parquet``."""
+    return f"{result_key(request_id)}{part}"
+
+
+def probe_key() -> str:
+    """Return a fresh S3 key for a health check's put, get and delete."""
+    return f"health/{uuid.uuid4().hex}"
+
+
+def new_job_id() -> str:
+    """Return a fresh job id: 32 hexadecimal digits; it is also the ``request_id``."""
+    return uuid.uuid4().hex
+
+
+def new_batch_id() -> str:
+    """Return a fresh batch id that sorts by time, for example ``20260131-094500-3f9a1c``."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def new_watcher() -> str:
+    """Return a fresh name for the short-lived consumer of one reader of a bucket."""
+    return f"watch-{uuid.uuid4().hex}"
+
+
+def valid_token(text: str) -> bool:
+    """Tell whether a text can stand as one part of a NATS subject and of a KV key."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The NATS names of one namespace.
+
+    Examples
+    --------
+    >>> Names("default").job_subject("b1", "j1")
+    'docnats.default.jobs.normal.b1.j1'
+    """
+
+    namespace: str
+
+    @property
+    def jobs_stream(self) -> str:
+        """The work-queue stream of control messages."""
+        return f"docnats-{self.namespace}-jobs"
+
+    @property
+    def jobs_filter(self) -> str:
+        """The subjects the jobs stream takes in."""
+        return f"docnats.{self.namespace}.jobs.>"
+
+    def priority_filter(self, priority: str = PRIORITY) -> str:
+        """Return the subjects of one priority's consumer."""
+        return f"docnats.{self.namespace}.jobs.{priority}.>"
+
+    def consumer(self, priority: str = PRIORITY) -> str:
+        """Return the durable consumer that all workers of one priority share."""
+        return f"workers-{priority}"
+
+    def job_subject(self, batch: str, job_id: str) -> str:
+        """Return the subject of one job's control message; ``*`` as job_id: of a batch."""
+        return f"docnats.{self.namespace}.jobs.{PRIORITY}.{batch}.{job_id}"
+
+    @property
+    def dead_letters_stream(self) -> str:
+        """The stream of messages that no worker could take."""
+        return f"docnats-{self.namespace}-dead-letters"
+
+    @property
+    def dead_letters_filter(self) -> str:
+        """The subjects the dead-letter stream takes in."""
+        return f"docnats.{self.namespace}.dead.>"
+
+    def dead_letter_subject(self, reason: str) -> str:
+        """Return the subject of a dead letter; ``reason`` is one token."""
+        return f"docnats.{self.namespace}.dead.{reason}"
+
+    @property
+    def advisories_stream(self) -> str:
+        """The stream that keeps the server's advisories about jobs given up."""
+        return f"docnats-{self.namespace}-advisories"
+
+    @property
+    def advisories_filters(self) -> tuple[str, str]:
+        """The server's advisory subjects for this namespace's job stream."""
+        root = "$JS.EVENT.ADVISORY.CONSUMER"
+        return (
+            f"{root}.MAX_DELIVERIES.{self.jobs_stream}.>",
+            f"{root}.MSG_TERMINATED.{self.jobs_stream}.>",
+        )
+
+    @property
+    def states_bucket(self) -> str:
+        """The KV bucket of job states: the job table itself."""
+        return f"docnats-{self.namespace}-states"
+
+    @property
+    def workers_bucket(self) -> str:
+        """The KV bucket in which live workers announce themselves."""
+        return f"docnats-{self.namespace}-workers"
+
+    @property
+    def states_stream(self) -> str:
+        """The stream that holds the bucket of job states."""
+        return f"KV_{self.states_bucket}"
+
+    @property
+    def states_filter(self) -> str:
+        """The subjects the stream of the states bucket takes in."""
+        return f"$KV.{self.states_bucket}.>"
+
+    def state_key(self, batch: str, job_id: str) -> str:
+        """Return the KV key of one job's state; ``*`` as job_id: of a batch."""
+        return f"{batch}.{job_id}"
+
+    def state_subject(self, batch: str, job_id: str) -> str:
+        """Return the subject that stands for a job's KV key; ``*``: any batch, any job."""
+        return f"$KV.{self.states_bucket}.{self.state_key(batch, job_id)}"
+
+    @property
+    def workers_stream(self) -> str:
+        """The stream that holds the bucket of live workers."""
+        return f"KV_{self.workers_bucket}"
+
+    @property
+    def workers_filter(self) -> str:
+        """The subjects the stream of the workers bucket takes in."""
+        return f"$KV.{self.workers_bucket}.>"
+
+    def worker_subject(self, worker: str) -> str:
+        """Return the subject that stands for a worker's KV key; ``*``: of any worker."""
+        return f"$KV.{self.workers_bucket}.{worker}"
+
+    @property
+    def probe_subject(self) -> str:
+        """The subject in the workers' stream that health checks write to; no worker's key."""
+        return self.worker_subject("health.probe")
+
+    def progress_subject(self, batch: str, job_id: str) -> str:
+        """Return the core NATS subject of one job's page progress."""
+        return f"docnats.{self.namespace}.progress.{batch}.{job_id}"
+
+    def cancel_subject(self, batch: str, job_id: str | None = None) -> str:
+        """Return the core NATS subject that tells workers to stop a job, or a whole batch."""
+        subject = f"docnats.{self.namespace}.cancel.{batch}"
+        return subject if job_id is None else f"{subject}.{job_id}"
+
+    def cancelled(self, subject: str) -> tuple[str, str | None]:
+        """Return the batch and job id of a cancel subject; no job id stands for the batch."""
+        _, _, _, batch, *job_id = subject.split(".")
+        return batch, job_id[0] if job_id else None
