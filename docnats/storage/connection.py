@@ -1,0 +1,180 @@
+"""The one pooled connection to S3 that all requests of a storage share."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from docnats.config import S3Config
+from docnats.errors import StorageError
+from docnats.storage.failures import storage_error
+
+if TYPE_CHECKING:
+    import aioboto3
+    from aiobotocore.config import AioConfig
+    from types_aiobotocore_s3 import S3Client
+
+__all__ = ["ANY_REGION", "Connection", "is_local", "seconds_allowed"]
+
+_BACKOFF = 20.0
+"""Seconds; botocore's longest pause between two attempts in its standard mode."""
+
+_SLOWEST = 64 * 1024
+"""Bytes per second below which an upload counts as stalled: aiohttp itself never gives up."""
+
+ANY_REGION = "us-east-1"
+"""What S3-compatible servers expect to be signed for unless they are told otherwise."""
+
+
+class Connection:
+    """An S3 client that bounds its requests and explains their errors.
+
+    Parameters
+    ----------
+    config : S3Config
+        At most ``max_concurrency`` requests are in flight; the others wait for their turn.
+
+    Attributes
+    ----------
+    endpoint : str
+        URL of the server.
+    """
+
+    def __init__(self, config: S3Config) -> None:
+        self.config = config
+        self.endpoint = config.endpoint_url or "AWS"
+        self._slots = asyncio.Semaphore(config.max_concurrency)
+        self._exits = AsyncExitStack()
+        self._session: aioboto3.Session | None = None
+        self._client: S3Client | None = None
+
+    async def __aenter__(self) -> Self:
+        async with self._explained("open a connection"):
+            # Off the loop, because importing aioboto3 takes about a second.
+            self._session = await asyncio.to_thread(_new_session, self.config)
+            self._client = await self._exits.enter_async_context(
+                self._session.client(
+                    "s3",
+                    region_name=self._session.region_name or ANY_REGION,
+                    endpoint_url=self.config.endpoint_url,
+                    verify=str(self.config.ca_bundle) if self.config.ca_bundle else None,
+                    config=_client_config(self.config),
+                )
+            )
+        self.endpoint = self._client.meta.endpoint_url
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._client = None
+        await self._exits.aclose()
+
+    async def has_credentials(self) -> bool:
+        """Tell whether the configuration or the AWS credential chain gives any."""
+        if self._session is None:
+            raise StorageError(_NOT_OPEN)
+        async with self._explained("look for credentials"):
+            # The type stubs forget that it is to be awaited.
+            credentials = await self._session.get_credentials()  # type: ignore[misc]
+        return credentials is not None
+
+    @asynccontextmanager
+    async def request(self, attempt: str, *, size: int | None = 0) -> AsyncIterator[S3Client]:
+        """Lend the client for one request.
+
+        Parameters
+        ----------
+        attempt : str
+            What is attempted, for the error message: "read s3://…".
+        size : int or None
+            Bytes to upload, for the time limit; None for a download, which is limited by
+            ``read_timeout`` alone.
+        """
+        if self._client is None:
+            raise StorageError(_NOT_OPEN)
+        limit = None if size is None else seconds_allowed(self.config, size)
+        async with self._explained(attempt), self._slots, asyncio.timeout(limit):
+            yield self._client
+
+    @asynccontextmanager
+    async def _explained(self, attempt: str) -> AsyncIterator[None]:
+        try:
+            yield
+        except Exception as error:
+            explained = storage_error(error, attempt, self.endpoint)
+            if explained is None:
+                raise
+            raise explained from error
+
+
+_NOT_OPEN = "the storage is not open: use it inside `async with`"
+
+
+def seconds_allowed(config: S3Config, size: int) -> float:
+    """Return how long one request may take, all its attempts and pauses included."""
+    attempt = config.connect_timeout + config.read_timeout + _BACKOFF + size / _SLOWEST
+    return config.max_attempts * attempt
+
+
+def is_local(url: str | None) -> bool:
+    """Tell whether a URL leads to this machine, where no proxy can be on the way."""
+    host = urlsplit(url).hostname if url else None
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _new_session(config: S3Config) -> aioboto3.Session:
+    import aioboto3
+
+    secret, token = config.aws_secret_access_key, config.aws_session_token
+    return aioboto3.Session(
+        aws_access_key_id=config.aws_access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        # Alone, the environment's token would keep the chain from giving credentials.
+        aws_session_token=token.get_secret_value() if token and secret else None,
+        region_name=config.region_name,
+    )
+
+
+def _client_config(config: S3Config) -> AioConfig:
+    from aiobotocore.config import AioConfig
+
+    style = config.addressing_style
+    if style == "auto" and config.endpoint_url:
+        style = "path"
+    return AioConfig(
+        signature_version="s3v4",
+        s3={
+            "addressing_style": style,
+            "use_accelerate_endpoint": config.use_accelerate_endpoint,
+            # Costs a second pass over every body; receivers check the message's SHA-256.
+            "payload_signing_enabled": False,
+        },
+        # Trailing checksums break some S3-compatible servers.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # Refuses bodies that are streamed asynchronously.
+        parameter_validation=False,
+        # Putting together botocore's own takes a tenth of a small request's time.
+        user_agent="docnats",
+        retries={"mode": "standard", "total_max_attempts": config.max_attempts},
+        max_pool_connections=config.max_concurrency,
+        connect_timeout=config.connect_timeout,
+        read_timeout=config.read_timeout,
+        proxies=_proxies(config),
+    )
+
+
+def _proxies(config: S3Config) -> dict[str, str] | None:
+    """Return the proxies by scheme; None leaves it to the environment."""
+    if config.proxy is not None:
+        url = config.proxy.get_secret_value()
+        return {"http": url, "https": url}
+    return {} if is_local(config.endpoint_url) else None

@@ -1,0 +1,85 @@
+"""What docnats needs of an object store, whichever one it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+__all__ = ["Storage", "StoredObject"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object, as far as the call that returned it knows it.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    sha256 : str or None
+        Hexadecimal, of the bytes that were sent or received; None in a listing.
+    modified : datetime or None
+        When it was last written, in UTC; None when the store did not say.
+    """
+
+    key: str
+    size: int
+    sha256: str | None = None
+    modified: datetime | None = None
+
+
+class Storage(Protocol):
+    """An object store with one bucket of its own; others can be read.
+
+    Every method raises :class:`~docnats.errors.StorageError` when the store does not do
+    what is asked; its ``transient`` tells whether asking again later may help.
+    """
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that is written to, and read from unless told otherwise."""
+
+    async def ensure_bucket(self) -> None:
+        """Create the bucket unless it exists."""
+
+    async def has_credentials(self) -> bool:
+        """Tell whether there are credentials to sign requests with."""
+
+    async def put_file(self, key: str, path: Path) -> StoredObject:
+        """Store a file; one that changes meanwhile is refused, and nothing is stored."""
+
+    async def put_bytes(self, key: str, data: bytes) -> StoredObject:
+        """Store bytes."""
+
+    async def get_file(self, key: str, path: Path, *, bucket: str | None = None) -> StoredObject:
+        """Write an object to ``path``, whole or not at all.
+
+        Raises
+        ------
+        ObjectMissing
+            There is no such object.
+        """
+
+    async def get_bytes(self, key: str, *, bucket: str | None = None) -> bytes:
+        """Return an object's bytes.
+
+        Raises
+        ------
+        ObjectMissing
+            There is no such object.
+        """
+
+    async def presign_get(self, key: str, *, bucket: str | None = None) -> str:
+        """Return a URL with which anybody can read the object until it expires."""
+
+    async def presign_put(self, key: str) -> str:
+        """Return a URL with which anybody can write the object until it expires."""
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; keys without one are fine."""
+
+    def list(self, prefix: str, *, bucket: str | None = None) -> AsyncIterator[StoredObject]:
+        """Iterate over the objects whose keys start with ``prefix``, in key order."""

@@ -1,0 +1,181 @@
+"""Objects by presigned URL, for those who have no credentials of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from docnats.config import S3Config
+from docnats.errors import StorageError
+from docnats.storage.connection import is_local, seconds_allowed
+from docnats.storage.content import Bytes, Content, LocalFile, Outgoing, save
+from docnats.storage.failures import refusal, storage_error
+from docnats.storage.port import StoredObject
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["PresignedHttp"]
+
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+_LONGEST_PAUSE = 20.0
+"""Seconds between two attempts, as in botocore's standard mode."""
+
+_LONGEST_ANSWER = 4096
+"""Bytes of an error's XML that are looked at."""
+
+
+class PresignedHttp:
+    """Reads and writes objects by presigned URL; an async context manager.
+
+    A URL is a secret while it is valid: errors name the object and the server only.
+
+    Parameters
+    ----------
+    config : S3Config
+        Its time-outs, ``max_attempts``, ``max_concurrency``, ``ca_bundle`` and ``proxy``.
+
+    Examples
+    --------
+    >>> async with PresignedHttp(S3Config()) as http:  # doctest: +SKIP
+    ...     stored = await http.get_file(url, Path("paper.pdf"))
+    """
+
+    def __init__(self, config: S3Config) -> None:
+        self._config = config
+        self._proxy = config.proxy.get_secret_value() if config.proxy else None
+        self._slots = asyncio.Semaphore(config.max_concurrency)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        import aiohttp
+
+        config = self._config
+        trusted = await asyncio.to_thread(ssl.create_default_context, cafile=config.ca_bundle)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=config.max_concurrency, ssl=trusted),
+            timeout=aiohttp.ClientTimeout(
+                sock_connect=config.connect_timeout, sock_read=config.read_timeout
+            ),
+            trust_env=not is_local(config.endpoint_url),
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get_file(self, url: str, path: Path) -> StoredObject:
+        """Write an object to ``path``, whole or not at all.
+
+        Returns
+        -------
+        StoredObject
+            Its ``key`` is the URL's path.
+
+        Raises
+        ------
+        ObjectMissing
+            There is no such object.
+        StorageError
+            The URL has expired, or the server cannot be reached.
+        """
+
+        async def get() -> StoredObject:
+            async with self._request("GET", url) as response:
+                size, sha256 = await save(response.content.read, path)
+            return StoredObject(unquote(urlsplit(url).path).lstrip("/"), size, sha256)
+
+        return await self._tried(get)
+
+    async def put(self, url: str, content: Path | bytes) -> None:
+        """Store bytes, or a file streamed from disk.
+
+        Raises
+        ------
+        StorageError
+            The URL has expired, the server cannot be reached, or the file changed meanwhile.
+        """
+        source: Content = (
+            Bytes(content)
+            if isinstance(content, bytes)
+            else await asyncio.to_thread(LocalFile, content)
+        )
+
+        async def put() -> None:
+            body = Outgoing(source)
+            with body.blamed():
+                async with self._request("PUT", url, body=body, size=source.size):
+                    pass
+
+        await self._tried(put)
+
+    async def _tried(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Make an attempt until it succeeds, as botocore does for signed requests."""
+        for number in range(1, self._config.max_attempts):
+            try:
+                return await attempt()
+            except StorageError as error:
+                if not error.transient:
+                    raise
+                log.info("attempt %d of %d: %s", number, self._config.max_attempts, error)
+                await asyncio.sleep(min(2.0 ** (number - 2), _LONGEST_PAUSE))
+        return await attempt()
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, url: str, *, body: Outgoing | None = None, size: int | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise StorageError("PresignedHttp is not open: use it inside `async with`")
+        from yarl import URL
+
+        parts = urlsplit(url)
+        attempt = f"{method} {unquote(parts.path)} by presigned URL"
+        endpoint = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        limit = None if size is None else seconds_allowed(self._config, size)
+        try:
+            async with (
+                self._slots,
+                asyncio.timeout(limit),
+                self._session.request(
+                    method,
+                    URL(url, encoded=True),
+                    data=body,
+                    headers=None if size is None else {"Content-Length": str(size)},
+                    proxy=self._proxy,
+                    allow_redirects=False,
+                ) as response,
+            ):
+                await _check(response, attempt, endpoint)
+                yield response
+        except Exception as error:
+            if (explained := storage_error(error, attempt, endpoint)) is None:
+                raise
+            # The HTTP client's own error may show the URL.
+            raise explained from None
+
+
+async def _check(response: aiohttp.ClientResponse, attempt: str, endpoint: str) -> None:
+    if response.status < 300:
+        return
+    answer = (await response.content.read(_LONGEST_ANSWER)).decode(errors="replace")
+    code = re.search(r"<Code>(\w+)</Code>", answer)
+    if response.status == 403:
+        said = code[1] if code else "403"
+        raise StorageError(
+            f"cannot {attempt}: {endpoint} says {said}: the URL has expired or was signed with "
+            "wrong credentials; submit the document again, perhaps with a longer presign_expiry"
+        )
+    raise refusal(response.status, code[1] if code else str(response.status), attempt, endpoint)

@@ -1,0 +1,235 @@
+"""The control bus in memory, for tests of what stands on the port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from docnats.bus import Backlog, Lease, StateEntry
+from docnats.errors import BusError, StateConflict
+from docnats.models import SCHEMA_VERSION, JobMessage, JobRecord, PageProgress, WorkerInfo
+
+T = TypeVar("T")
+Key = tuple[str, str]
+
+
+@dataclass
+class Queued:
+    """A job on the queue; ``free_at`` is when it may be delivered, in the loop's time."""
+
+    message: JobMessage
+    attempt: int = 0
+    free_at: float = 0.0
+
+
+class FakeLease:
+    """A :class:`docnats.bus.Lease` on a job of a :class:`FakeBus`."""
+
+    def __init__(self, bus: FakeBus, queued: Queued) -> None:
+        self.message = queued.message
+        self.attempt = queued.attempt
+        self._bus = bus
+        self._queued = queued
+
+    async def renew(self) -> None:
+        self._queued.free_at = now() + self._bus.ack_wait
+
+    async def ack(self) -> None:
+        """Like the server, take it from a lease that is over too."""
+        key = (self.message.batch, self.message.request_id)
+        if self._bus.queue.get(key) is self._queued:
+            del self._bus.queue[key]
+
+    async def release(self, delay: float = 0) -> None:
+        self._queued.free_at = now() + delay
+        self._bus.wake()
+
+
+class FakeBus:
+    """A :class:`docnats.bus.Bus` that keeps everything in dictionaries.
+
+    Clients and workers of one test share one object. ``dead_letters`` holds the messages
+    that :meth:`pull` refused; :meth:`expire_leases` makes every lease end now.
+    """
+
+    def __init__(
+        self,
+        *,
+        ack_wait: float = 30,
+        max_deliver: int = 5,
+        max_payload: int = 1024 * 1024,
+        worker_ttl: float = 15,
+    ) -> None:
+        self.ack_wait = ack_wait
+        self.queue: dict[Key, Queued] = {}
+        self.records: dict[Key, StateEntry] = {}
+        self.dead_letters: list[JobMessage] = []
+        self._deliveries = max_deliver + 1
+        self._max_payload = max_payload
+        self._worker_ttl = worker_ttl
+        self._workers: dict[str, tuple[float, WorkerInfo]] = {}
+        self._revision = 0
+        self._changed = asyncio.Event()
+        self._watchers = Listeners[StateEntry]()
+        self._progress = Listeners[PageProgress]()
+        self._cancels = Listeners[tuple[str, str | None]]()
+
+    async def ensure(self) -> None:
+        pass
+
+    def expire_leases(self) -> None:
+        for queued in self.queue.values():
+            queued.free_at = 0
+        self.wake()
+
+    def wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def publish(self, messages: Iterable[JobMessage]) -> None:
+        messages = list(messages)
+        for message in messages:
+            if len(message.to_json()) > self._max_payload:
+                raise BusError(f"job {message.request_id} ({message.filename}) is too large")
+        for message in messages:
+            self.queue.setdefault((message.batch, message.request_id), Queued(message))
+        self.wake()
+
+    async def pull(self, limit: int, wait: float) -> list[Lease]:
+        deadline = now() + wait
+        while not (leases := self._take(limit)) and now() < deadline:
+            changed = self._changed
+            free = [queued.free_at for queued in self._deliverable()]
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min([deadline, *free])):
+                    await changed.wait()
+        return leases
+
+    def _take(self, limit: int) -> list[Lease]:
+        leases: list[Lease] = []
+        free = [queued for queued in self._deliverable() if queued.free_at <= now()]
+        for queued in free[:limit]:
+            message = queued.message
+            if message.schema_version != SCHEMA_VERSION:
+                del self.queue[message.batch, message.request_id]
+                self.dead_letters.append(message)
+                continue
+            queued.attempt += 1
+            queued.free_at = now() + self.ack_wait
+            leases.append(FakeLease(self, queued))
+        return leases
+
+    def _deliverable(self) -> list[Queued]:
+        return [queued for queued in self.queue.values() if queued.attempt < self._deliveries]
+
+    async def drop_queued(self, batch: str, job_id: str | None = None) -> int:
+        dropped = [key for key in self.queue if key[0] == batch and job_id in (None, key[1])]
+        for key in dropped:
+            del self.queue[key]
+        return len(dropped)
+
+    async def backlog(self) -> Backlog:
+        leased = sum(queued.attempt > 0 for queued in self.queue.values())
+        return Backlog(pending=len(self.queue) - leased, leased=leased)
+
+    async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
+        return [self._write(record) for record in records]
+
+    def _write(self, record: JobRecord) -> int:
+        self._revision += 1
+        entry = StateEntry(record, self._revision)
+        self.records[record.batch, record.job_id] = entry
+        self._watchers.tell(entry)
+        return self._revision
+
+    async def update_state(self, record: JobRecord, revision: int) -> int:
+        known = self.records.get((record.batch, record.job_id))
+        if (known.revision if known else 0) != revision:
+            raise StateConflict(f"job {record.job_id}: written by somebody else")
+        return self._write(record)
+
+    async def update_states(self, entries: Sequence[StateEntry]) -> list[int | None]:
+        written: list[int | None] = []
+        for entry in entries:
+            try:
+                written.append(await self.update_state(entry.record, entry.revision))
+            except StateConflict:
+                written.append(None)
+        return written
+
+    async def get_state(self, batch: str, job_id: str) -> StateEntry | None:
+        return self.records.get((batch, job_id))
+
+    async def states(self, batch: str | None = None) -> list[StateEntry]:
+        return [entry for key, entry in self.records.items() if batch in (None, key[0])]
+
+    async def watch(self, batch: str) -> AsyncGenerator[StateEntry | None, None]:
+        with self._watchers.listen() as changes:
+            for entry in await self.states(batch):
+                yield entry
+            yield None
+            while True:
+                entry = await changes.get()
+                if entry.record.batch == batch:
+                    yield entry
+
+    async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
+            self.records.pop((batch, job_id), None)
+
+    def tell_progress(self, progress: PageProgress) -> None:
+        self._progress.tell(progress)
+
+    async def progress(self, batch: str) -> AsyncGenerator[PageProgress, None]:
+        with self._progress.listen() as told:
+            while True:
+                progress = await told.get()
+                if progress.batch == batch:
+                    yield progress
+
+    async def broadcast_cancel(self, batch: str, job_id: str | None = None) -> None:
+        self._cancels.tell((batch, job_id))
+
+    async def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
+        with self._cancels.listen() as told:
+            while True:
+                yield await told.get()
+
+    async def announce(self, worker: WorkerInfo) -> None:
+        self._workers[worker.worker] = (now() + self._worker_ttl, worker)
+
+    async def withdraw(self, worker_id: str) -> None:
+        self._workers.pop(worker_id, None)
+
+    async def workers(self) -> list[WorkerInfo]:
+        return [worker for until, worker in self._workers.values() if until > now()]
+
+    async def round_trip(self) -> float:
+        return 0.0
+
+
+class Listeners(Generic[T]):
+    """Those who listen to something, each with a queue."""
+
+    def __init__(self) -> None:
+        self._queues: set[asyncio.Queue[T]] = set()
+
+    @contextmanager
+    def listen(self) -> Iterator[asyncio.Queue[T]]:
+        queue: asyncio.Queue[T] = asyncio.Queue()
+        self._queues.add(queue)
+        try:
+            yield queue
+        finally:
+            self._queues.discard(queue)
+
+    def tell(self, item: T) -> None:
+        for queue in self._queues:
+            queue.put_nowait(item)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()

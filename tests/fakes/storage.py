@@ -1,0 +1,92 @@
+"""Object storage in memory, for tests of what stands on the port."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from docnats.errors import ObjectMissing, StorageError
+from docnats.storage import StoredObject
+
+
+class FakeStorage:
+    """A :class:`docnats.storage.Storage` that keeps its objects in a dictionary."""
+
+    def __init__(self, bucket: str = "documents", *, credentials: bool = True) -> None:
+        self.bucket = bucket
+        self.buckets: dict[str, dict[str, tuple[bytes, datetime]]] = {}
+        self._credentials = credentials
+
+    async def ensure_bucket(self) -> None:
+        self.buckets.setdefault(self.bucket, {})
+
+    async def has_credentials(self) -> bool:
+        return self._credentials
+
+    async def put_file(self, key: str, path: Path) -> StoredObject:
+        return await self.put_bytes(key, path.read_bytes())
+
+    async def put_bytes(self, key: str, data: bytes) -> StoredObject:
+        self._objects(None)[key] = (data, datetime.now(UTC))
+        return StoredObject(key, len(data), hashlib.sha256(data).hexdigest())
+
+    async def get_file(self, key: str, path: Path, *, bucket: str | None = None) -> StoredObject:
+        data, modified = self._find(key, bucket)
+        path.write_bytes(data)
+        return StoredObject(key, len(data), hashlib.sha256(data).hexdigest(), modified)
+
+    async def get_bytes(self, key: str, *, bucket: str | None = None) -> bytes:
+        return self._find(key, bucket)[0]
+
+    async def presign_get(self, key: str, *, bucket: str | None = None) -> str:
+        return f"memory://{bucket or self.bucket}/{quote(key)}?allows=GET"
+
+    async def presign_put(self, key: str) -> str:
+        return f"memory://{self.bucket}/{quote(key)}?allows=PUT"
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._objects(None).pop(key, None)
+
+    async def list(self, prefix: str, *, bucket: str | None = None) -> AsyncIterator[StoredObject]:
+        for key, (data, modified) in sorted(self._objects(bucket).items()):
+            if key.startswith(prefix):
+                yield StoredObject(key, len(data), modified=modified)
+
+    def _objects(self, bucket: str | None) -> dict[str, tuple[bytes, datetime]]:
+        name = bucket or self.bucket
+        if name not in self.buckets:
+            raise StorageError(f"there is no bucket {name}")
+        return self.buckets[name]
+
+    def _find(self, key: str, bucket: str | None) -> tuple[bytes, datetime]:
+        objects = self._objects(bucket)
+        if key not in objects:
+            raise ObjectMissing(f"there is no object {bucket or self.bucket}/{key}")
+        return objects[key]
+
+
+class FakePresignedHttp:
+    """A :class:`docnats.storage.PresignedHttp` for the URLs of a :class:`FakeStorage`."""
+
+    def __init__(self, storage: FakeStorage) -> None:
+        self._storage = storage
+
+    async def get_file(self, url: str, path: Path) -> StoredObject:
+        bucket, key = self._allowed("GET", url)
+        return await self._storage.get_file(key, path, bucket=bucket)
+
+    async def put(self, url: str, content: Path | bytes) -> None:
+        _, key = self._allowed("PUT", url)
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        await self._storage.put_bytes(key, data)
+
+    @staticmethod
+    def _allowed(method: str, url: str) -> tuple[str, str]:
+        parts = urlsplit(url)
+        if parse_qs(parts.query).get("allows") != [method]:
+            raise StorageError(f"cannot {method} {parts.path}: the presigned URL does not allow it")
+        return parts.netloc, unquote(parts.path).removeprefix("/")
