@@ -1,0 +1,66 @@
+"""The control bus over a real NATS server."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from docnats.bus.connection import Connection
+from docnats.bus.jobs import JobQueue
+from docnats.bus.schema import ensure
+from docnats.bus.signals import Signals
+from docnats.bus.states import JobStates
+from docnats.config import NatsConfig
+from docnats.names import Names
+
+__all__ = ["NatsBus"]
+
+
+class NatsBus(JobQueue, JobStates, Signals):
+    """The control bus over NATS JetStream; implements :class:`~docnats.bus.port.Bus`.
+
+    An async context manager. A lost connection is opened again for ever; meanwhile each call
+    waits for at most ``request_timeout``, and what was lost on the way is sent again.
+
+    Parameters
+    ----------
+    config : NatsConfig
+        Servers, credentials, namespace and time-outs.
+
+    Raises
+    ------
+    BusError
+        On entering: no server takes us; the message says for each one why not.
+
+    Examples
+    --------
+    >>> async with NatsBus(NatsConfig()) as bus:  # doctest: +SKIP
+    ...     await bus.ensure()
+    ...     pending, leased = await bus.backlog()
+    """
+
+    def __init__(self, config: NatsConfig) -> None:
+        self._connection = Connection(config)
+        self._names = Names(config.namespace)
+
+    async def __aenter__(self) -> Self:
+        await self._connection.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._connection.close()
+
+    async def ensure(self) -> None:
+        """Create or update the streams, the consumer and the buckets; idempotent.
+
+        Raises
+        ------
+        BusError
+            JetStream is not enabled, or something of that name exists and cannot be changed.
+        """
+        await ensure(self._connection, self._names)

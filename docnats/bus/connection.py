@@ -1,0 +1,324 @@
+"""The connection to NATS: always one live link, opened anew for ever when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from docnats.bus.link import Link, LinkLost, Request
+from docnats.config import NatsConfig
+from docnats.errors import BusError
+
+__all__ = ["Answer", "Connection", "Refusal"]
+
+log = logging.getLogger(__name__)
+
+WINDOW = 512
+"""Requests in flight at a time; more gain nothing, and the server bounds its own queues."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+"""Seconds between attempts to connect again."""
+
+ELECTION_PAUSE = 0.1
+"""Seconds before a request that nobody answered is sent again; a leader is being elected."""
+
+
+class Refusal(BusError):  # noqa: N818 - what happened, as in docnats.errors
+    """JetStream answered with an error.
+
+    Attributes
+    ----------
+    code : int
+        JetStream's own error code, for example 10071.
+    description : str
+        The server's words.
+    """
+
+    def __init__(self, message: str, code: int, description: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.description = description
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request.
+
+    Attributes
+    ----------
+    resent : bool
+        The request was sent more than once, so it may have been done more than once.
+    """
+
+    request: Request
+    data: bytes
+    resent: bool
+
+    def json(self) -> dict[str, Any]:
+        """Return JetStream's answer; raises :class:`Refusal` when it is an error."""
+        body: dict[str, Any] = json.loads(self.data)
+        if "error" in body:
+            error = body["error"]
+            description = error.get("description", "no description")
+            about = self.request.about or self.request.subject
+            message = f"NATS refused {about}: {description} (error {error.get('err_code')})"
+            raise Refusal(message, error.get("err_code", 0), description)
+        return body
+
+
+class Connection:
+    """Sends requests, and gives out the live link for everything else.
+
+    Parameters
+    ----------
+    config : NatsConfig
+        Servers, credentials and time-outs.
+    """
+
+    def __init__(self, config: NatsConfig) -> None:
+        self.config = config
+        self._link: asyncio.Task[Link] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Connect to the first server that takes us.
+
+        Raises
+        ------
+        BusError
+            None does; the message says what each one answered and what to check.
+        """
+        self._link = asyncio.create_task(self._connect())
+        try:
+            await self._link
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection; whoever waits for something on it gets a BusError."""
+        task, self._link = self._link, None
+        if task is None:
+            return
+        for pending in (task, *self._telling):
+            pending.cancel()
+        await asyncio.wait({task, *self._telling})
+        if not task.cancelled() and not task.exception():
+            await task.result().close()
+
+    async def link(self, timeout: float | None = None) -> Link:
+        """Return the live link, after at most ``timeout`` seconds of reconnecting.
+
+        Raises
+        ------
+        BusError
+            There is none, or the bus is closed.
+        """
+        if self._link is None:
+            raise BusError(_CLOSED)
+        if self._link.done() and not self._link.result().alive:
+            self._replace(self._link.result())  # noticed here before nats-py tells
+        timeout = self.config.request_timeout if timeout is None else timeout
+        done, _ = await asyncio.wait({self._link}, timeout=timeout)
+        if not done:
+            raise BusError(
+                f"the connection to NATS ({self._servers}) was lost and not back within "
+                f"{timeout:.3g} s; see that the server runs"
+            )
+        if self._link is None:
+            raise BusError(_CLOSED)
+        return done.pop().result()
+
+    async def ask_all(
+        self, requests: Sequence[Request], patience: float | None = None
+    ) -> list[Answer]:
+        """Send many requests, pipelined, and return the answers in order.
+
+        What was lost with the connection is sent again, so a request must bear being done
+        twice. What nobody takes is sent again too, since a leader may be being elected, but
+        only for ``patience`` seconds.
+
+        Raises
+        ------
+        BusError
+            One was not answered within ``request_timeout``, or is over ``max_payload``;
+            then nothing was sent.
+        """
+        await self._check_sizes(requests)
+        answers: list[Answer] = []
+        for first in range(0, len(requests), WINDOW):
+            window = requests[first : first + WINDOW]
+            answers += await self._ask_window(window, patience)
+        return answers
+
+    async def ask(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        about: str = "",
+    ) -> Answer:
+        """Send one request and return its answer; see :meth:`ask_all`."""
+        return (await self.ask_all([Request(subject, payload, headers, about)]))[0]
+
+    async def api(
+        self,
+        endpoint: str,
+        body: Mapping[str, Any] | None = None,
+        patience: float | None = None,
+    ) -> dict[str, Any]:
+        """Call JetStream's API, for example ``STREAM.INFO.name``.
+
+        Raises
+        ------
+        Refusal
+            The server answered with an error.
+        """
+        payload = json.dumps(body).encode() if body else b""
+        (answer,) = await self.ask_all([Request(f"$JS.API.{endpoint}", payload)], patience)
+        return answer.json()
+
+    def tell_soon(self, subject: str, payload: bytes) -> None:
+        """Send a message that may be lost, without waiting for anything."""
+        task = asyncio.create_task(self._tell(subject, payload))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, subject: str, payload: bytes) -> None:
+        try:
+            await (await self.link(timeout=0)).tell(subject, payload)
+        except BusError as error:
+            log.debug("%s was not told: %s", subject, error)
+
+    async def _check_sizes(self, requests: Sequence[Request]) -> None:
+        limit = (await self.link()).max_payload
+        for request in requests:
+            if request.size > limit:
+                raise BusError(
+                    f"{request.about or request.subject} has {request.size:,} bytes, over the "
+                    f"{limit:,} that NATS takes; raise max_payload on the server, or shorten it"
+                )
+
+    async def _ask_window(
+        self, requests: Sequence[Request], patience: float | None
+    ) -> list[Answer]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline = began + self.config.request_timeout
+        give_up = deadline if patience is None else began + patience
+        missing = dict(enumerate(requests))
+        answers: dict[int, Answer] = {}
+        resent = False
+        while missing:
+            link = await self.link(max(0.0, deadline - loop.time()))
+            found = await _exchange(link, missing, deadline)
+            answers |= {i: Answer(missing[i], data, resent) for i, data in found.items()}
+            missing = {i: request for i, request in missing.items() if i not in found}
+            resent = True
+            if missing and loop.time() >= (give_up if link.alive else deadline):
+                raise self._unanswered(next(iter(missing.values())), link)
+            if missing and link.alive:
+                await asyncio.sleep(ELECTION_PAUSE)
+        return [answers[i] for i in range(len(requests))]
+
+    def _unanswered(self, request: Request, link: Link) -> BusError:
+        return BusError(
+            f"NATS at {link.url} did not answer {request.about or request.subject} within "
+            f"{self.config.request_timeout:g} s; see that JetStream is enabled there, that its "
+            "disk is not full, and that this user may use it"
+        )
+
+    async def _connect(self) -> Link:
+        """Open a link to one of the servers, tried once each in random order."""
+        servers = random.sample(self.config.servers, k=len(self.config.servers))
+        reasons = []
+        for url in servers:
+            link = Link(url, self._replace)
+            try:
+                await link.open(self.config)
+            except (NatsError, OSError, TimeoutError, ssl.SSLError, ValueError) as error:
+                reasons.append(_explain(error, url, self.config))
+            else:
+                return link
+        raise BusError(f"cannot connect to NATS: {'; '.join(reasons)}")
+
+    def _replace(self, lost: Link) -> None:
+        """Begin to open a new link in place of the one that was just lost."""
+        task = self._link
+        if task is None or not task.done() or task.cancelled() or task.exception():
+            return
+        if task.result() is lost:
+            log.warning("lost the connection to NATS at %s; connecting again", lost.url)
+            self._link = asyncio.create_task(self._reconnect(lost))
+
+    async def _reconnect(self, lost: Link) -> Link:
+        await lost.close()
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                link = await self._connect()
+            except BusError as error:
+                log.info("%s", error)
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads a herd
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                log.warning("connected to NATS again, at %s", link.url)
+                return link
+
+    @property
+    def _servers(self) -> str:
+        return ", ".join(self.config.servers)
+
+
+async def _exchange(
+    link: Link, requests: Mapping[int, Request], deadline: float
+) -> dict[int, bytes]:
+    """Send requests and return those answers that come until the deadline or a loss."""
+    timeout = max(0.0, deadline - asyncio.get_running_loop().time())
+    futures: dict[int, asyncio.Future[Msg]] = {}
+    try:
+        for i, request in requests.items():
+            futures[i] = await link.send(request)
+        await asyncio.wait(futures.values(), timeout=timeout)
+    except LinkLost:
+        pass  # what was answered before it counts
+    finally:
+        for future in futures.values():
+            future.cancel()
+    messages = {i: f.result() for i, f in futures.items() if not f.cancelled()}
+    return {
+        i: message.data
+        for i, message in messages.items()
+        if not message.headers or message.headers.get("Status") != "503"
+    }
+
+
+_CLOSED = "the connection to NATS is closed; open the bus with `async with`"
+
+
+def _explain(error: Exception, url: str, config: NatsConfig) -> str:
+    """Say why a server could not be used and what to check."""
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens at {url}; start nats-server there, or set NATS_URL"
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"{url}: TLS failed ({error.reason}); check NATS_CA, and tls:// or nats:// in NATS_URL"
+        )
+    if isinstance(error, TimeoutError):
+        return f"{url} did not answer within {config.connect_timeout:g} s; check NATS_URL"
+    if "authorization" in str(error).lower():
+        return (
+            f"{url} refuses the credentials; check NATS_USER and NATS_PASSWORD, NATS_TOKEN or "
+            "NATS_CREDS"
+        )
+    return f"{url}: {error}; check NATS_URL"

@@ -1,0 +1,299 @@
+"""One connection to one NATS server: requests in flight and subscriptions.
+
+A link is never repaired, only replaced: when nats-py loses its connection, everything that
+waits on the link is told at once, and :class:`~docnats.bus.connection.Connection` opens a
+new one. So there is one way back after any fault, a server's error and expired credentials
+included, for which nats-py gives up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.errors import NoServersError
+
+from docnats.config import NatsConfig
+from docnats.errors import BusError
+
+__all__ = ["Inbox", "Link", "LinkLost", "Request", "status"]
+
+log = logging.getLogger(__name__)
+
+PING_SECONDS = 20
+"""A peer that went away without a word is noticed after three of these."""
+
+CLOSE_SECONDS = 2.0
+"""Closing flushes; to a peer that takes nothing any more that could last for minutes."""
+
+
+class LinkLost(BusError):  # noqa: N818 - what happened, as in docnats.errors
+    """The link ended before the answer came; whether the request was done is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A message that is answered.
+
+    Attributes
+    ----------
+    about : str
+        What it is, in words for errors.
+    """
+
+    subject: str
+    payload: bytes = b""
+    headers: Mapping[str, str] | None = None
+    about: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes, as the server counts them against ``max_payload``."""
+        headers = self.headers or {}
+        lines = sum(len(name) + len(value) + 4 for name, value in headers.items())
+        return len(self.payload) + (lines + len("NATS/1.0\r\n\r\n") if headers else 0)
+
+
+class Link:
+    """One nats-py client.
+
+    Parameters
+    ----------
+    url : str
+        The server.
+    on_lost : callable
+        Called once, when the link is of no use any more.
+    """
+
+    def __init__(self, url: str, on_lost: Callable[[Link], None]) -> None:
+        self.url = url
+        self._on_lost = on_lost
+        self._client = Client()
+        self._prefix = f"{self._client.new_inbox()}."
+        self._tokens = itertools.count()
+        self._waiting: dict[str, asyncio.Future[Msg]] = {}
+        self._inboxes: set[Inbox] = set()
+        self._answers: Subscription | None = None
+        self._error: Exception | None = None
+        self._lost = False
+
+    async def open(self, config: NatsConfig) -> None:
+        """Connect; raises the error of nats-py or of the socket that tells why not."""
+        try:
+            await self._client.connect(
+                servers=[self.url],
+                name="docnats",
+                allow_reconnect=True,  # nats-py then tells of a loss before it touches the socket
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=config.connect_timeout,  # type: ignore[arg-type] # seconds, of any kind
+                ping_interval=PING_SECONDS,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_disconnected,
+                closed_cb=self._on_closed,
+                tls=_tls(config),
+                **_credentials(config),
+            )
+            self._answers = await self._client.subscribe(f"{self._prefix}*", cb=self._on_answer)
+        except NoServersError as error:
+            await self.close()
+            raise self._error or error from None
+        except BaseException:
+            await self.close()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is worth to send anything."""
+        return not self._lost and self._client.is_connected
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of one message, headers included, that the server takes."""
+        return self._client.max_payload
+
+    def lose(self) -> None:
+        """Give the link up: whoever waits for something on it gets a :class:`LinkLost`."""
+        if self._lost:
+            return
+        self._lost = True
+        for future in self._waiting.values():
+            future.cancel()
+        for inbox in self._inboxes:
+            inbox.put(None)
+        self._on_lost(self)
+
+    async def close(self) -> None:
+        """Close the connection and end every task of it."""
+        self.lose()
+        for inbox in tuple(self._inboxes):
+            await inbox.close()
+        with suppress(NatsError, OSError, TimeoutError):  # it is given up in any case
+            if self._answers is not None:
+                await self._answers.unsubscribe()
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._client.close()
+
+    async def send(self, request: Request) -> asyncio.Future[Msg]:
+        """Send a request; its future is cancelled when the link is lost."""
+        token = str(next(self._tokens))
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._waiting[token] = future
+        future.add_done_callback(lambda _: self._waiting.pop(token, None))
+        await self.tell(request.subject, request.payload, self._prefix + token, request.headers)
+        return future
+
+    async def tell(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send a message without waiting for anything."""
+        try:
+            await self._client.publish(subject, payload, reply, dict(headers) if headers else None)
+        except (NatsError, OSError) as error:
+            raise self._lost_by(error) from error
+
+    def inbox(self, subject: str | None = None) -> Inbox:
+        """Return a subscription to a subject, by default to one of its own; enter it."""
+        return Inbox(self, subject or self._client.new_inbox())
+
+    async def _subscribe(self, inbox: Inbox) -> Subscription:
+        async def receive(message: Msg) -> None:
+            inbox.put(message)
+
+        self._inboxes.add(inbox)
+        try:
+            return await self._client.subscribe(inbox.subject, cb=receive)
+        except (NatsError, OSError) as error:
+            raise self._lost_by(error) from error
+
+    def _lost_by(self, error: Exception) -> LinkLost:
+        self.lose()
+        return LinkLost(f"the connection to {self.url} was lost: {error}")
+
+    def _leave(self, inbox: Inbox) -> None:
+        self._inboxes.discard(inbox)
+
+    async def _on_answer(self, message: Msg) -> None:
+        future = self._waiting.get(message.subject[len(self._prefix) :])
+        if future is not None and not future.done():
+            future.set_result(message)
+
+    async def _on_error(self, error: Exception) -> None:
+        self._error = error
+        log.info("NATS at %s: %s", self.url, error or type(error).__name__)
+
+    async def _on_closed(self) -> None:
+        self.lose()
+
+    async def _on_disconnected(self) -> None:
+        self.lose()
+        if not self._client.is_closed:
+            # nats-py would now connect again by itself; close() ends this wait.
+            await asyncio.get_running_loop().create_future()
+
+
+class Inbox:
+    """A subscription whose messages are queued; an async context manager."""
+
+    def __init__(self, link: Link, subject: str) -> None:
+        self.subject = subject
+        self._link = link
+        self._messages: asyncio.Queue[Msg | None] = asyncio.Queue()
+        self._subscription: Subscription | None = None
+
+    async def __aenter__(self) -> Self:
+        self._subscription = await self._link._subscribe(self)  # noqa: SLF001 - two halves of one
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def put(self, message: Msg | None) -> None:
+        """Queue a message; None: the link is lost."""
+        self._messages.put_nowait(message)
+
+    async def get(self, timeout: float | None = None) -> Msg:
+        """Return the next message.
+
+        Raises
+        ------
+        TimeoutError
+            There was none for ``timeout`` seconds.
+        LinkLost
+            There will be none any more.
+        """
+        if self._messages.empty():
+            async with asyncio.timeout(timeout):
+                message = await self._messages.get()
+        else:
+            message = self._messages.get_nowait()
+        if message is None:
+            raise LinkLost(f"the connection to {self._link.url} was lost")
+        return message
+
+    async def drain(self) -> list[Msg]:
+        """End the subscription; return the stored messages that had arrived for nobody."""
+        if self._subscription is not None and self._link.alive:
+            # Shielded: nats-py's reader dies of the answer to a flush that was cancelled.
+            await asyncio.shield(self._end(self._subscription))
+        messages = []
+        while not self._messages.empty():
+            messages.append(self._messages.get_nowait())
+        return [message for message in messages if message and not status(message)]
+
+    async def _end(self, subscription: Subscription) -> None:
+        try:
+            await subscription.drain()  # type: ignore[no-untyped-call]
+        except (NatsError, OSError):
+            self._link.lose()  # nothing more arrives
+
+    async def close(self) -> None:
+        """End the subscription."""
+        self._link._leave(self)  # noqa: SLF001 - two halves of one
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            with suppress(NatsError, OSError):  # drained, or ended with its connection
+                await subscription.unsubscribe()
+
+
+def status(message: Msg) -> str:
+    """Return the status code of a message that JetStream itself sent on a pull, else ``""``.
+
+    Stored messages differ by the subject to ack them on, whatever their headers say.
+    """
+    return "" if message.reply else (message.headers or {}).get("Status", "")
+
+
+def _credentials(config: NatsConfig) -> dict[str, Any]:
+    return {
+        "user": config.user,
+        "password": config.password and config.password.get_secret_value(),
+        "token": config.token and config.token.get_secret_value(),
+        "user_credentials": config.credentials_file and str(config.credentials_file),
+    }
+
+
+def _tls(config: NatsConfig) -> ssl.SSLContext | None:
+    if config.ca_file is None:
+        return None
+    return ssl.create_default_context(cafile=str(config.ca_file))

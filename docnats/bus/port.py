@@ -1,0 +1,180 @@
+"""The control bus as its users see it: what a client and a worker may ask of NATS."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from docnats.models import JobMessage, JobRecord, PageProgress, WorkerInfo
+
+__all__ = ["Backlog", "Bus", "Lease", "StateEntry"]
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """A state record as the bus keeps it.
+
+    Attributes
+    ----------
+    record : JobRecord
+        The job's state.
+    revision : int
+        Rises with every write; the token of a compare-and-set. 0 stands for no record.
+    """
+
+    record: JobRecord
+    revision: int
+
+
+class Backlog(NamedTuple):
+    """How much work there is; an autoscaler counts both.
+
+    Attributes
+    ----------
+    pending : int
+        Jobs that no worker has taken yet.
+    leased : int
+        Jobs that workers have taken and not settled, those awaiting a retry included.
+    """
+
+    pending: int
+    leased: int
+
+
+class Lease(Protocol):
+    """The right to work on one job until ``ack_wait`` seconds pass without renewal.
+
+    The lease does not fence: an ack is taken even after the job was delivered to somebody
+    else. So the holder writes the job's state with :meth:`Bus.update_state` first, and acks
+    only when that write won.
+
+    Every method raises a :class:`~docnats.errors.BusError` when the server does not confirm
+    it in time; the job is then delivered again, at the latest when the lease is over.
+    """
+
+    @property
+    def message(self) -> JobMessage:
+        """The control message."""
+
+    @property
+    def attempt(self) -> int:
+        """Deliveries of this job so far, this one included: 1 for the first."""
+
+    async def renew(self) -> None:
+        """Start the lease's time anew."""
+
+    async def ack(self) -> None:
+        """Take the job off the queue for good; returns when the server has confirmed it."""
+
+    async def release(self, delay: float = 0) -> None:
+        """Hand the job back, to be delivered again after ``delay`` seconds."""
+
+
+class Bus(Protocol):
+    """What clients and workers do over NATS; an open connection.
+
+    Every coroutine raises a :class:`~docnats.errors.BusError` that names the server when
+    NATS does not answer within ``request_timeout``, reconnection included.
+    """
+
+    async def ensure(self) -> None:
+        """Create or update the streams, the consumer and the buckets; idempotent."""
+
+    async def publish(self, messages: Iterable[JobMessage]) -> None:
+        """Put jobs on the queue; afterwards each of them is there exactly once.
+
+        A job that is on the queue or with a worker already stays as it is.
+
+        Raises
+        ------
+        BusError
+            A message is over the server's ``max_payload`` (nothing is published then), or
+            the server refused one.
+        """
+
+    async def pull(self, limit: int, wait: float) -> list[Lease]:
+        """Take up to ``limit`` jobs off the queue.
+
+        Returns as soon as there is any; ``[]`` when there was none for ``wait`` seconds. A
+        message that cannot be understood is moved to the dead letters. When the call is
+        cancelled, jobs that already arrived are handed back.
+        """
+
+    async def drop_queued(self, batch: str, job_id: str | None = None) -> int:
+        """Take a batch's jobs, or one, off the queue; return how many were on it.
+
+        A job that a worker has taken is dropped too: the worker goes on, but the job is not
+        delivered again.
+        """
+
+    async def backlog(self) -> Backlog:
+        """Return how many jobs wait and how many are with workers."""
+
+    async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
+        """Write records, whatever was there before; return their revisions, in order."""
+
+    async def update_state(self, record: JobRecord, revision: int) -> int:
+        """Write a record if its job's revision still is ``revision`` (0: if there is none).
+
+        Returns
+        -------
+        int
+            The new revision.
+
+        Raises
+        ------
+        StateConflict
+            Somebody else wrote the record since; nothing was written.
+        """
+
+    async def update_states(self, entries: Sequence[StateEntry]) -> list[int | None]:
+        """Write many records, each as :meth:`update_state`; None stands for a conflict.
+
+        Each entry holds the record to write and the revision it replaces.
+        """
+
+    async def get_state(self, batch: str, job_id: str) -> StateEntry | None:
+        """Return a job's record as the leader has it, or None."""
+
+    async def states(self, batch: str | None = None) -> list[StateEntry]:
+        """Return the records of a batch, or all; a record written meanwhile counts once."""
+
+    def watch(self, batch: str) -> AsyncGenerator[StateEntry | None, None]:
+        """Iterate over a batch's records: the current ones, one None, then each change.
+
+        After a lost connection the current records come again. Close it with
+        ``contextlib.aclosing``.
+
+        Raises
+        ------
+        BusError
+            The connection was lost for too long, or the bus was closed.
+        """
+
+    async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
+        """Forget records; those that do not exist are passed over."""
+
+    def tell_progress(self, progress: PageProgress) -> None:
+        """Tell whoever listens how far a job is; lossy, returns at once."""
+
+    def progress(self, batch: str) -> AsyncGenerator[PageProgress, None]:
+        """Iterate over the page progress of a batch's jobs from now on."""
+
+    async def broadcast_cancel(self, batch: str, job_id: str | None = None) -> None:
+        """Tell the workers to stop a batch, or one job."""
+
+    def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
+        """Iterate over the batches and jobs to stop, from now on; see ``broadcast_cancel``."""
+
+    async def announce(self, worker: WorkerInfo) -> None:
+        """Enter a worker into the registry, for :data:`~docnats.bus.WORKER_TTL` seconds."""
+
+    async def withdraw(self, worker_id: str) -> None:
+        """Take a worker out of the registry."""
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the live workers."""
+
+    async def round_trip(self) -> float:
+        """Write something to JetStream and return the seconds until it was confirmed."""

@@ -1,0 +1,171 @@
+"""What docnats creates on the server: streams, the workers' consumer, buckets.
+
+The settings are those of JetStream's wire API, in which durations are nanoseconds and a KV
+bucket is a stream named ``KV_…`` that keeps one message a subject.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from docnats.bus.connection import Connection, Refusal
+from docnats.config import NatsConfig
+from docnats.errors import BusError
+from docnats.names import Names
+
+__all__ = ["WORKER_TTL", "ensure"]
+
+log = logging.getLogger(__name__)
+
+_SECOND = 1_000_000_000
+_DAY = 24 * 3600 * _SECOND
+
+WORKER_TTL = 15.0
+"""Seconds after which the registry forgets a worker: three of its heartbeats."""
+
+DEDUP_WINDOW = 120 * _SECOND
+"""How long JetStream remembers a ``Nats-Msg-Id``; its own default."""
+
+KEPT = 30 * _DAY
+"""How long dead letters and advisories are kept for the operator."""
+
+MAX_WAITING = 8192
+"""Workers that may wait for a job at a time; it cannot be changed later."""
+
+SPARE_DELIVERIES = 1
+"""The delivery after ``max_deliver`` ones is for a worker to write that the job failed."""
+
+NAME_TAKEN = 10058
+"""JetStream's error for a stream that exists with other settings."""
+
+
+async def ensure(connection: Connection, names: Names) -> None:
+    """Create what is missing and update what differs; safe to call from many at a time.
+
+    Settings that docnats does not set, such as placement, stay as an operator made them.
+
+    Raises
+    ------
+    BusError
+        JetStream is not enabled, or something of that name exists and cannot be changed.
+    """
+    await _check_jetstream(connection)
+    for settings in _streams(names, connection.config.replicas):
+        await _ensure_stream(connection, settings)
+    settings = _consumer(names, connection.config)
+    endpoint = f"{names.jobs_stream}.{settings['name']}.{settings['filter_subject']}"
+    try:
+        await connection.api(
+            f"CONSUMER.CREATE.{endpoint}", {"stream_name": names.jobs_stream, "config": settings}
+        )
+    except Refusal as refusal:
+        raise _incompatible(
+            f"consumer {settings['name']} of {names.jobs_stream}", refusal
+        ) from refusal
+
+
+async def _check_jetstream(connection: Connection) -> None:
+    """Ask JetStream how it is; where there is none, nobody answers or the account is refused."""
+    servers = ", ".join(connection.config.servers)
+    try:
+        await connection.api("INFO", patience=0)
+    except BusError as error:
+        raise BusError(
+            f"JetStream is not available at {servers} ({error}). Start nats-server with -js, or "
+            "with a jetstream block for this user's account"
+        ) from error
+
+
+async def _ensure_stream(connection: Connection, settings: Mapping[str, Any]) -> None:
+    try:
+        await connection.api(f"STREAM.CREATE.{settings['name']}", settings)
+    except Refusal as refusal:
+        if refusal.code != NAME_TAKEN:
+            raise _incompatible(f"stream {settings['name']}", refusal) from refusal
+        await _update_stream(connection, settings)
+
+
+async def _update_stream(connection: Connection, settings: Mapping[str, Any]) -> None:
+    name = settings["name"]
+    current = (await connection.api(f"STREAM.INFO.{name}"))["config"]
+    different = ", ".join(key for key, value in settings.items() if current.get(key) != value)
+    if not different:
+        return
+    try:
+        await connection.api(f"STREAM.UPDATE.{name}", {**current, **settings})
+    except Refusal as refusal:
+        raise _incompatible(f"stream {name} ({different})", refusal) from refusal
+    log.info("updated %s of the stream %s", different, name)
+
+
+def _incompatible(what: str, refusal: Refusal) -> BusError:
+    return BusError(
+        f"NATS does not create or change the {what}: {refusal.description}. If it exists with "
+        "other settings, remove it with the `nats` tool or set another DOCNATS_NAMESPACE"
+    )
+
+
+def _streams(names: Names, replicas: int) -> list[dict[str, Any]]:
+    common = {"num_replicas": replicas, "storage": "file"}
+    kept = {"retention": "limits", "discard": "old", "max_age": KEPT}
+    bucket = {
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "deny_delete": True,
+    }
+    return [
+        {
+            **common,
+            "name": names.jobs_stream,
+            "subjects": [names.jobs_filter],
+            "retention": "workqueue",
+            "discard": "new",
+            "discard_new_per_subject": True,
+            "max_msgs_per_subject": 1,
+            "duplicate_window": DEDUP_WINDOW,
+        },
+        {
+            **common,
+            **kept,
+            "name": names.dead_letters_stream,
+            "subjects": [names.dead_letters_filter],
+        },
+        {
+            **common,
+            **kept,
+            "name": names.advisories_stream,
+            "subjects": list(names.advisories_filters),
+        },
+        {
+            **common,
+            **bucket,
+            "name": names.states_stream,
+            "subjects": [names.states_filter],
+        },
+        {
+            **common,
+            **bucket,
+            "name": names.workers_stream,
+            "subjects": [names.workers_filter],
+            "max_age": int(WORKER_TTL * _SECOND),
+            "duplicate_window": int(WORKER_TTL * _SECOND),
+        },
+    ]
+
+
+def _consumer(names: Names, config: NatsConfig) -> dict[str, Any]:
+    return {
+        "name": names.consumer(),
+        "durable_name": names.consumer(),
+        "filter_subject": names.priority_filter(),
+        "ack_policy": "explicit",
+        "ack_wait": int(config.ack_wait * _SECOND),
+        "max_deliver": config.max_deliver + SPARE_DELIVERIES,
+        "max_ack_pending": config.max_ack_pending,
+        "max_waiting": MAX_WAITING,
+    }

@@ -1,0 +1,91 @@
+"""What is told at once and kept by nobody for long: page progress, cancels, live workers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from nats.aio.msg import Msg
+
+from docnats.bus.bucket import current
+from docnats.bus.connection import Connection
+from docnats.bus.link import LinkLost
+from docnats.models import PageProgress, WorkerInfo
+from docnats.names import Names
+
+__all__ = ["Signals"]
+
+log = logging.getLogger(__name__)
+
+OUTAGE_SECONDS = 24 * 3600.0
+"""Listening goes on after any shorter outage: a worker must outlive those."""
+
+
+class Signals:
+    """Core NATS subjects, and the registry of workers; a part of the bus."""
+
+    _connection: Connection
+    _names: Names
+
+    def tell_progress(self, progress: PageProgress) -> None:
+        """Tell whoever listens how far a job is; lossy, returns at once."""
+        subject = self._names.progress_subject(progress.batch, progress.job_id)
+        self._connection.tell_soon(subject, progress.to_json())
+
+    async def progress(self, batch: str) -> AsyncGenerator[PageProgress, None]:
+        """Iterate over the page progress of a batch's jobs from now on."""
+        async with aclosing(self._listen(self._names.progress_subject(batch, "*"))) as messages:
+            async for message in messages:
+                try:
+                    yield PageProgress.from_json(message.data)
+                except ValueError:
+                    log.warning("%s: this progress cannot be read", message.subject)
+
+    async def broadcast_cancel(self, batch: str, job_id: str | None = None) -> None:
+        """Tell the workers to stop a batch, or one job."""
+        link = await self._connection.link()
+        await link.tell(self._names.cancel_subject(batch, job_id))
+
+    async def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
+        """Iterate over the batches and jobs to stop, from now on."""
+        async with aclosing(self._listen(self._names.cancel_subject(">"))) as messages:
+            async for message in messages:
+                yield self._names.cancelled(message.subject)
+
+    async def _listen(self, subject: str) -> AsyncGenerator[Msg, None]:
+        """Iterate over a subject's messages; what is told while the link is lost is missed."""
+        while True:
+            link = await self._connection.link(OUTAGE_SECONDS)
+            try:
+                async with link.inbox(subject) as inbox:
+                    while True:
+                        yield await inbox.get()
+            except LinkLost as error:
+                log.info("listening to %s begins anew: %s", subject, error)
+
+    async def announce(self, worker: WorkerInfo) -> None:
+        """Enter a worker into the registry, for ``WORKER_TTL`` seconds."""
+        subject = self._names.worker_subject(worker.worker)
+        (await self._connection.ask(subject, worker.to_json())).json()
+
+    async def withdraw(self, worker_id: str) -> None:
+        """Take a worker out of the registry."""
+        subject = self._names.worker_subject(worker_id)
+        await self._connection.api(
+            f"STREAM.PURGE.{self._names.workers_stream}", {"filter": subject}
+        )
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the live workers."""
+        found = await current(
+            self._connection, self._names.workers_stream, self._names.worker_subject("*")
+        )
+        return [WorkerInfo.from_json(message.data) for message in found]
+
+    async def round_trip(self) -> float:
+        """Write something to JetStream and return the seconds until it was confirmed."""
+        start = time.perf_counter()
+        (await self._connection.ask(self._names.probe_subject)).json()
+        return time.perf_counter() - start

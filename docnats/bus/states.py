@@ -1,0 +1,161 @@
+"""The state bucket: the job table, written by compare-and-set, watched a batch at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from docnats.bus.bucket import current, follow
+from docnats.bus.connection import Answer, Connection, Refusal
+from docnats.bus.link import LinkLost, Request
+from docnats.bus.port import StateEntry
+from docnats.errors import BusError, StateConflict
+from docnats.models import JobRecord
+from docnats.names import Names
+
+__all__ = ["JobStates"]
+
+log = logging.getLogger(__name__)
+
+WRONG_REVISION = frozenset({10071, 10164})
+"""JetStream's errors for a write that expected another last revision."""
+
+NOT_FOUND = 10037
+"""JetStream's error for a message that does not exist."""
+
+OUTAGE_SECONDS = 300.0
+"""A watch gives up when the connection is lost for longer than this."""
+
+RESUME_PAUSE = 0.2
+"""Seconds before a watch that was interrupted begins anew."""
+
+
+class JobStates:
+    """The bucket of job states; a part of the bus."""
+
+    _connection: Connection
+    _names: Names
+
+    async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
+        """Write records, whatever was there before; return their revisions, in order."""
+        requests = [self._state_request(record) for record in records]
+        return [answer.json()["seq"] for answer in await self._connection.ask_all(requests)]
+
+    async def update_state(self, record: JobRecord, revision: int) -> int:
+        """Write a record if its job's revision still is ``revision``, else StateConflict."""
+        (written,) = await self.update_states([StateEntry(record, revision)])
+        if written is None:
+            raise StateConflict(
+                f"job {record.job_id}: its state was written by somebody else since revision "
+                f"{revision}; read it again"
+            )
+        return written
+
+    async def update_states(self, entries: Sequence[StateEntry]) -> list[int | None]:
+        """Write many records, each if its revision still is the given one; None: it is not."""
+        requests = [self._state_request(entry.record, entry.revision) for entry in entries]
+        answers = await self._connection.ask_all(requests)
+        return [await self._outcome(answer) for answer in answers]
+
+    async def _outcome(self, answer: Answer) -> int | None:
+        try:
+            revision: int = answer.json()["seq"]
+        except Refusal as refusal:
+            if refusal.code not in WRONG_REVISION:
+                raise
+            return await self._revision_if_ours(answer) if answer.resent else None
+        return revision
+
+    async def _revision_if_ours(self, answer: Answer) -> int | None:
+        """Tell whether a write that was sent again had been done the first time."""
+        stored = await self._last(answer.request.subject)
+        if stored is None or base64.b64decode(stored.get("data", "")) != answer.request.payload:
+            return None
+        return int(stored["seq"])
+
+    def _state_request(self, record: JobRecord, revision: int | None = None) -> Request:
+        expected = {"Nats-Expected-Last-Subject-Sequence": str(revision)}
+        return Request(
+            self._names.state_subject(record.batch, record.job_id),
+            record.to_json(),
+            None if revision is None else expected,
+            f"the state record of job {record.job_id} ({record.filename})",
+        )
+
+    async def get_state(self, batch: str, job_id: str) -> StateEntry | None:
+        """Return a job's record as the leader has it, or None."""
+        stored = await self._last(self._names.state_subject(batch, job_id))
+        if stored is None:
+            return None
+        try:
+            record = JobRecord.from_json(base64.b64decode(stored.get("data", "")))
+        except ValueError as error:
+            raise BusError(
+                f"job {job_id}: its state record in the bucket {self._names.states_bucket} "
+                "cannot be read; was it written by a newer docnats?"
+            ) from error
+        return StateEntry(record, stored["seq"])
+
+    async def _last(self, subject: str) -> dict[str, Any] | None:
+        endpoint = f"STREAM.MSG.GET.{self._names.states_stream}"
+        try:
+            answer = await self._connection.api(endpoint, {"last_by_subj": subject})
+        except Refusal as refusal:
+            if refusal.code == NOT_FOUND:
+                return None
+            raise
+        message: dict[str, Any] = answer["message"]
+        return message
+
+    async def states(self, batch: str | None = None) -> list[StateEntry]:
+        """Return the records of a batch, or all."""
+        subject = self._names.state_subject(batch or "*", "*")
+        found = await current(self._connection, self._names.states_stream, subject)
+        entries = [_entry(message) for message in found]
+        return [entry for entry in entries if entry is not None]
+
+    async def watch(self, batch: str) -> AsyncGenerator[StateEntry | None, None]:
+        """Iterate over a batch's records: the current ones, one None, then each change."""
+        stream, subject = self._names.states_stream, self._names.state_subject(batch, "*")
+        complete = False
+        while True:
+            link = await self._connection.link(OUTAGE_SECONDS)
+            try:
+                async with aclosing(follow(self._connection, link, stream, subject)) as messages:
+                    async for message in messages:
+                        if message is None:
+                            if not complete:
+                                complete = True
+                                yield None
+                        elif (entry := _entry(message)) is not None:
+                            yield entry
+            except LinkLost as error:
+                log.info("the watch of batch %s begins anew: %s", batch, error)
+            await asyncio.sleep(RESUME_PAUSE)
+
+    async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
+        """Forget records; those that do not exist are passed over."""
+        subject = f"$JS.API.STREAM.PURGE.{self._names.states_stream}"
+        filters = [self._names.state_subject(batch, job_id) for job_id in job_ids]
+        requests = [Request(subject, json.dumps({"filter": key}).encode()) for key in filters]
+        for answer in await self._connection.ask_all(requests):
+            answer.json()
+
+
+def _entry(message: Msg) -> StateEntry | None:
+    """Return the record in a message; None for a deleted or an unreadable one."""
+    if message.headers and "KV-Operation" in message.headers:
+        return None
+    try:
+        record = JobRecord.from_json(message.data)
+    except ValueError:
+        log.warning("%s: this state record cannot be read and is passed over", message.subject)
+        return None
+    return StateEntry(record, message.metadata.sequence.stream)
