@@ -1,0 +1,23 @@
+"""Parse PDFs with docling-parse into Parquet files; runs inside parser processes.
+
+Importing this package loads docling-parse's native module and pyarrow, nothing else: no
+pandas, no pydantic, nothing that knows a credential.
+"""
+
+from docnats.parsing.probe import warm_up
+from docnats.parsing.ranges import (
+    PageError,
+    ParseOptions,
+    RangeResult,
+    merge_ranges,
+    parse_range,
+)
+
+__all__ = [
+    "PageError",
+    "ParseOptions",
+    "RangeResult",
+    "merge_ranges",
+    "parse_range",
+    "warm_up",
+]

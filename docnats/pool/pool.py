@@ -1,0 +1,217 @@
+"""Parser processes for an asyncio program."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from pebble import ProcessExpired
+
+from docnats.errors import ErrorType, ParseError, StackError
+from docnats.pool.forkserver import clean_context, ensure_server
+from docnats.pool.slot import Slot
+
+__all__ = ["ParserPool"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+STOP_SECONDS = 15.0
+"""How long closing may take; Pebble gives a process 3 s before it kills it."""
+
+RETRY_SECONDS = 1.0
+"""Pause after a process could not be started, for example for lack of memory."""
+
+
+class ParserPool:
+    """Runs functions in processes that may crash, hang or run out of memory.
+
+    Such a fault costs the task at work in that process and nothing else. The processes
+    share neither the environment of this one nor its main module, write no core dumps, and
+    end when this one does, however it ends.
+
+    Parameters
+    ----------
+    processes : int
+        How many; as many tasks run at a time, the others wait their turn.
+    memory_limit : int
+        Bytes of address space of each (on Linux).
+    max_tasks : int
+        A process is replaced after so many tasks, or when it holds more than 600 MB.
+    preload : sequence of str
+        Modules that are loaded once and then forked. All pools of a program share the
+        server that does this, so the first pool decides.
+
+    Notes
+    -----
+    An async context manager, for one event loop. Its start hides this process's
+    environment variables for some milliseconds: do so before anything reads them.
+
+    Each process has a Pebble pool of its own. What goes wrong in one, a death while it
+    holds a lock or a kill that comes a moment late, so hurts none of the others.
+
+    Examples
+    --------
+    >>> async with ParserPool(2, memory_limit=2 << 30) as pool:  # doctest: +SKIP
+    ...     await pool.run(parse, "paper.pdf", timeout=60)
+    """
+
+    def __init__(
+        self,
+        processes: int,
+        *,
+        memory_limit: int,
+        max_tasks: int = 200,
+        preload: Sequence[str] = (),
+    ) -> None:
+        self.processes = processes
+        self._memory_limit = memory_limit
+        self._max_tasks = max_tasks
+        self._context = clean_context(["docnats.pool", *preload])
+        self._folder = tempfile.TemporaryDirectory(prefix="docnats-parsers-")
+        self._idle: asyncio.Queue[Slot] = asyncio.Queue()
+        self._slots: set[Slot] = set()
+        self._callers: set[asyncio.Task[Any]] = set()
+        self._renewals: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        """Start all processes.
+
+        Raises
+        ------
+        StackError
+            They do not start; this program's stderr says why.
+        """
+        ensure_server()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.processes):
+                    group.create_task(self._add_slot())
+        except BaseExceptionGroup as failures:
+            await self.close()
+            cause = failures.exceptions[0]
+            msg = f"the parser processes do not start, see the lines above: {cause!r}"
+            raise StackError(msg) from cause
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def run(self, function: Callable[..., T], *args: object, timeout: float) -> T:
+        """Call a function in one of the processes.
+
+        Cancelling this kills the process at work, and only that one.
+
+        Parameters
+        ----------
+        function : callable
+            A function of an importable module; it, its arguments and its result are pickled.
+        timeout : float
+            Seconds, counted from the moment a process has taken the task.
+
+        Raises
+        ------
+        ParseError
+            ``timeout``, ``out_of_memory`` or ``crashed``.
+        Exception
+            What the function raised.
+        """
+        if self._closed:
+            raise StackError("the parser pool is closed")
+        caller = asyncio.current_task()
+        assert caller is not None  # noqa: S101 - a coroutine runs in a task
+        self._callers.add(caller)
+        try:
+            return await self._run_or_retry(function, args, timeout)
+        finally:
+            self._callers.discard(caller)
+
+    async def _run_or_retry(
+        self, function: Callable[..., T], args: tuple[object, ...], timeout: float
+    ) -> T:
+        try:
+            return await self._run(function, args, timeout)
+        except BrokenProcessPool:
+            log.warning("a parser process had died while idle; its next task is tried again")
+        try:
+            return await self._run(function, args, timeout)
+        except BrokenProcessPool as error:
+            msg = "two parser processes died before they took the task"
+            raise ParseError(ErrorType.CRASHED, msg) from error
+
+    async def _run(self, function: Callable[..., T], args: tuple[object, ...], timeout: float) -> T:
+        slot = await self._idle.get()
+        try:
+            result: T = await slot.run(function, args, timeout)
+        except TimeoutError as error:
+            msg = f"parsing was stopped at its time limit of {timeout:g} s"
+            raise ParseError(ErrorType.TIMEOUT, msg) from error
+        except ProcessExpired as error:
+            raise slot.cause_of_death(error) from error
+        finally:
+            self._put_back(slot)
+        return result
+
+    def _put_back(self, slot: Slot) -> None:
+        if self._closed or not slot.spent:
+            self._idle.put_nowait(slot)
+            return
+        renewal = asyncio.create_task(self._renew(slot))
+        self._renewals.add(renewal)
+        renewal.add_done_callback(self._renewals.discard)
+
+    async def _renew(self, spent: Slot) -> None:
+        stopping = asyncio.create_task(asyncio.to_thread(spent.stop))
+        while not self._closed:
+            try:
+                await self._add_slot()
+                break
+            except Exception:
+                log.exception("a parser process does not start; tried again")
+                await asyncio.sleep(RETRY_SECONDS)
+        await stopping
+        self._slots.discard(spent)
+
+    async def _add_slot(self) -> None:
+        slot = Slot(
+            self._context,
+            memory_limit=self._memory_limit,
+            max_tasks=self._max_tasks,
+            folder=Path(self._folder.name),
+        )
+        self._slots.add(slot)
+        try:
+            await asyncio.to_thread(slot.start)
+        except BaseException:
+            self._slots.discard(slot)
+            await asyncio.to_thread(slot.stop)
+            raise
+        self._idle.put_nowait(slot)
+
+    async def close(self) -> None:
+        """Cancel what still runs or waits, and kill all processes."""
+        self._closed = True
+        for caller in self._callers:
+            caller.cancel()
+        if self._callers or self._renewals:
+            await asyncio.wait({*self._callers, *self._renewals}, timeout=STOP_SECONDS)
+        stopping = [asyncio.create_task(asyncio.to_thread(slot.stop)) for slot in self._slots]
+        if stopping:
+            _, late = await asyncio.wait(stopping, timeout=STOP_SECONDS)
+            if late:
+                log.error("%d parser processes do not end", len(late))
+        self._slots.clear()
+        self._folder.cleanup()

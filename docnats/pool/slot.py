@@ -1,0 +1,149 @@
+"""One parser process, with the Pebble pool that starts, watches and kills it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from docnats.errors import ErrorType, ParseError
+from docnats.pool import child
+
+__all__ = ["Slot"]
+
+START_SECONDS = 60.0
+"""How long a process may take to start; the first one waits for what is preloaded."""
+
+WATCHDOG_SECONDS = 10.0
+"""A task that Pebble has lost sight of is given up this long after its time limit."""
+
+MAX_RESIDENT = 600_000_000
+"""Bytes a process may hold between two tasks; honest documents leave 100 to 250 MB."""
+
+_LAST_WORDS = 300
+"""Characters kept of what a process wrote before it died."""
+
+_numbers = itertools.count()
+
+
+class Slot:
+    """A place for one task at a time.
+
+    Parameters
+    ----------
+    context
+        Starts the process.
+    memory_limit : int
+        Bytes of address space.
+    max_tasks : int
+        Tasks until the slot counts as spent.
+    folder : Path
+        Where the process's stderr goes.
+
+    Attributes
+    ----------
+    spent : bool
+        Whether another slot should take its place.
+    """
+
+    def __init__(
+        self, context: BaseContext, *, memory_limit: int, max_tasks: int, folder: Path
+    ) -> None:
+        self.spent = False
+        self._tasks_left = max_tasks
+        self._memory_limit = memory_limit
+        self._stderr = folder / f"{next(_numbers)}.log"
+        self._pool = ProcessPool(
+            max_workers=1,
+            initializer=child.confine,
+            initargs=(memory_limit, str(self._stderr)),
+            context=context,
+        )
+
+    def start(self) -> None:
+        """Start the process and wait until it works."""
+        self._pool.schedule(os.getpid).result(START_SECONDS)
+
+    def stop(self) -> None:
+        """Kill the process, whatever it does."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+        self._stderr.unlink(missing_ok=True)
+
+    async def run(
+        self, function: Callable[..., Any], args: tuple[object, ...], timeout: float
+    ) -> Any:
+        """Call a function in the process.
+
+        Raises
+        ------
+        TimeoutError
+            It took longer than ``timeout`` seconds; the process is killed.
+        ProcessExpired
+            The process died; see :meth:`cause_of_death`.
+        BrokenProcessPool
+            The process had died before.
+        """
+        self._tasks_left -= 1
+        try:
+            future = self._schedule(function, args, timeout)
+            async with asyncio.timeout(timeout + WATCHDOG_SECONDS):
+                result, resident = await asyncio.wrap_future(future)
+        except (TimeoutError, ProcessExpired, BrokenProcessPool, asyncio.CancelledError):
+            self.spent = True
+            raise
+        self.spent = self._tasks_left <= 0 or resident > MAX_RESIDENT
+        return result
+
+    def _schedule(
+        self, function: Callable[..., Any], args: tuple[object, ...], timeout: float
+    ) -> Any:
+        try:
+            return self._pool.schedule(child.call, (function, args), timeout=timeout)
+        except RuntimeError as error:
+            raise BrokenProcessPool("the parser process died while it was idle") from error
+
+    def cause_of_death(self, expired: ProcessExpired) -> ParseError:
+        """Tell what the process died of, with its last words."""
+        code = expired.exitcode
+        last_words = self._last_words()
+        if code == child.OUT_OF_MEMORY or "bad_alloc" in last_words:
+            limit = f"{self._memory_limit / (1 << 20):,.0f} MiB"
+            return ParseError(
+                ErrorType.OUT_OF_MEMORY,
+                f"parsing needs more memory than the limit of {limit} (DOCNATS_MEMORY_LIMIT)",
+            )
+        if code == -signal.SIGKILL:
+            return ParseError(
+                ErrorType.OUT_OF_MEMORY,
+                "the parser process was killed from outside, most often because the machine "
+                "or the container ran out of memory: give it more, or use fewer processes",
+            )
+        how = f"of {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
+        message = f"the parser process died {how}"
+        return ParseError(ErrorType.CRASHED, f"{message}: {last_words}" if last_words else message)
+
+    def _last_words(self) -> str:
+        try:
+            with self._stderr.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 4 * _LAST_WORDS))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return ""
+        return " ".join(text.split())[-_LAST_WORDS:]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
