@@ -1,0 +1,181 @@
+"""Sends the documents of one batch: put, state, tell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from docnats.bus import Bus, StateEntry
+from docnats.config import ProcessingConfig
+from docnats.errors import ErrorType, StorageError, ungrouped
+from docnats.models import JobMessage, JobRecord, JobState, utc_now
+from docnats.names import DOCUMENT, RESULT_PARTS, new_job_id, raw_key, result_part
+from docnats.service.sources import Source
+from docnats.storage import Storage
+
+__all__ = ["Submission"]
+
+log = logging.getLogger(__name__)
+
+SECRET_OPTIONS = frozenset({"password"})
+"""Options that go to the worker in the control message but not into the state record."""
+
+_GROUP = 256
+"""Jobs told to the bus at a time."""
+
+
+class Submission:
+    """The way of one batch's documents from the user to the queue.
+
+    Parameters
+    ----------
+    bus, storage
+        The open ports.
+    config : ProcessingConfig
+        Limits and time-outs.
+    batch : str
+        The batch's id.
+    sources : sequence of Source
+        The documents, in the order of the table's rows.
+    options : mapping
+        The processor's options.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        storage: Storage,
+        config: ProcessingConfig,
+        batch: str,
+        sources: Sequence[Source],
+        options: Mapping[str, JsonValue],
+    ) -> None:
+        self._bus = bus
+        self._storage = storage
+        self._config = config
+        self._options = dict(options)
+        self._batch = batch
+        self._jobs = [
+            (source, self._new_record(position, source)) for position, source in enumerate(sources)
+        ]
+        self._sent: asyncio.Queue[StateEntry | None] = asyncio.Queue(maxsize=4 * _GROUP)
+
+    def _new_record(self, position: int, source: Source) -> JobRecord:
+        job_id = new_job_id()
+        shown = {k: v for k, v in self._options.items() if k not in SECRET_OPTIONS}
+        return JobRecord(
+            job_id=job_id,
+            batch=self._batch,
+            position=position,
+            filename=source.name,
+            state=JobState.UPLOADING,
+            s3_bucket=source.bucket or self._storage.bucket,
+            s3_key=source.key or raw_key(job_id),
+            bytes=source.size,
+            submitted_at=utc_now(),
+            processing_timeout=self._config.timeout,
+            options=shown,
+        )
+
+    async def register(self) -> list[StateEntry]:
+        """Write a record for every document, so that none can be forgotten."""
+        records = [record for _, record in self._jobs]
+        revisions = await self._bus.put_states(records)
+        entries = [StateEntry(*pair) for pair in zip(records, revisions, strict=True)]
+        self._revisions = dict(zip((r.job_id for r in records), revisions, strict=True))
+        return entries
+
+    async def send(self) -> None:
+        """Upload every document and queue its job; a file that fails is a failed row."""
+        jobs = iter(self._jobs)
+        with ungrouped():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tell_all())
+                async with asyncio.TaskGroup() as lanes:
+                    for _ in range(min(self._config.max_uploads, len(self._jobs))):
+                        lanes.create_task(self._upload_all(jobs))
+                await self._sent.put(None)
+
+    async def _upload_all(self, jobs: Iterator[tuple[Source, JobRecord]]) -> None:
+        for source, record in jobs:
+            sent = await self._upload(source, record)
+            await self._sent.put(StateEntry(sent, self._revisions[record.job_id]))
+
+    async def _upload(self, source: Source, record: JobRecord) -> JobRecord:
+        if source.size > self._config.max_file_size:
+            return _failed(
+                record,
+                ErrorType.TOO_LARGE,
+                f"{source.size:,} bytes are over max_file_size={self._config.max_file_size:,}",
+            )
+        try:
+            if source.path is not None:
+                stored = await self._storage.put_file(record.s3_key, source.path)
+            elif source.data is not None:
+                stored = await self._storage.put_bytes(record.s3_key, source.data)
+            else:
+                return record.but(state=JobState.QUEUED, queued_at=utc_now())
+        except (StorageError, OSError) as error:
+            log.warning("job %s: %s not uploaded: %s", record.job_id, source.name, error)
+            return _failed(record, ErrorType.STORAGE, f"not uploaded: {error}")
+        return record.but(
+            state=JobState.QUEUED, queued_at=utc_now(), bytes=stored.size, sha256=stored.sha256
+        )
+
+    async def _tell_all(self) -> None:
+        while (first := await self._sent.get()) is not None:
+            group = [first]
+            while len(group) < _GROUP and not self._sent.empty():
+                entry = self._sent.get_nowait()
+                if entry is None:
+                    self._sent.put_nowait(None)
+                    break
+                group.append(entry)
+            await self._tell(group)
+
+    async def _tell(self, group: list[StateEntry]) -> None:
+        """Move a group of jobs on in the table, then put the queued ones on the queue.
+
+        A job that was cancelled meanwhile keeps that state and is not queued.
+        """
+        outcomes = await self._bus.update_states(group)
+        queued = [
+            entry.record
+            for entry, written in zip(group, outcomes, strict=True)
+            if written is not None and entry.record.state is JobState.QUEUED
+        ]
+        messages = await asyncio.gather(*(self._message(record) for record in queued))
+        await self._bus.publish(messages)
+
+    async def _message(self, record: JobRecord) -> JobMessage:
+        urls: dict[str, str] = {}
+        source_url = None
+        if self._config.presign:
+            source_url = await self._storage.presign_get(record.s3_key, bucket=record.s3_bucket)
+            for part in RESULT_PARTS:
+                urls[part] = await self._storage.presign_put(result_part(record.job_id, part))
+        return JobMessage(
+            request_id=record.job_id,
+            batch=record.batch,
+            s3_bucket=record.s3_bucket,
+            s3_key=record.s3_key,
+            s3_url=source_url,
+            result_url=urls.pop(DOCUMENT, None),
+            part_urls=urls,
+            timestamp=record.submitted_at,
+            file_size=record.bytes or 0,
+            processing_timeout=record.processing_timeout,
+            sha256=record.sha256,
+            filename=record.filename,
+            processor=record.processor,
+            options=self._options,
+        )
+
+
+def _failed(record: JobRecord, error_type: ErrorType, error: str) -> JobRecord:
+    return record.but(
+        state=JobState.FAILED, error_type=error_type, error=error, finished_at=utc_now()
+    )

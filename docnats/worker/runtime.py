@@ -1,0 +1,71 @@
+"""A worker's process: opens its ports, starts its parsers, works until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+
+from docnats.bus import NatsBus
+from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.pool import ParserPool
+from docnats.storage import PresignedHttp, S3Storage
+from docnats.worker.job import Tools
+from docnats.worker.transfer import Transfer
+from docnats.worker.worker import GRACE_SECONDS, Worker, new_worker_id
+
+__all__ = ["run_worker"]
+
+log = logging.getLogger(__name__)
+
+
+async def run_worker(
+    s3: S3Config | None = None,
+    nats: NatsConfig | None = None,
+    processing: ProcessingConfig | None = None,
+    *,
+    parsers: int | None = None,
+    grace: float = GRACE_SECONDS,
+) -> None:
+    """Work until SIGTERM or SIGINT, then finish or hand back what is at work.
+
+    Parameters
+    ----------
+    s3, nats, processing : optional
+        Settings; by default those of the environment.
+    parsers : int, optional
+        Parser processes; by default as many as this process may use cores.
+    grace : float
+        Seconds that running jobs get to finish after the signal.
+
+    Raises
+    ------
+    StorageError, BusError
+        A server cannot be reached at the start.
+    """
+    s3 = s3 or S3Config()
+    nats = nats or NatsConfig()
+    processing = processing or ProcessingConfig()
+    pool = ParserPool(
+        parsers or len(os.sched_getaffinity(0)),
+        memory_limit=processing.memory_limit,
+        preload=("docnats.parsing.preload",),
+    )
+    async with S3Storage(s3) as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus, pool:
+        await bus.ensure()
+        tools = Tools(
+            worker=new_worker_id(),
+            bus=bus,
+            transfer=Transfer(storage, http, own_credentials=await storage.has_credentials()),
+            pool=pool,
+            config=processing,
+            max_deliver=nats.max_deliver,
+            lease_seconds=nats.ack_wait,
+        )
+        worker = Worker(tools, grace=grace)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.drain)
+        log.info("worker %s: %d parser processes", tools.worker, pool.processes)
+        await worker.run()

@@ -1,0 +1,154 @@
+"""The worker: leases jobs, keeps its parser processes fed, drains when told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import secrets
+from importlib.metadata import version
+
+from docnats.bus import Bus
+from docnats.errors import BusError
+from docnats.models import WorkerInfo, utc_now
+from docnats.worker.job import Job, Tools
+
+__all__ = ["Worker", "new_worker_id"]
+
+log = logging.getLogger(__name__)
+
+PULL_SECONDS = 5.0
+"""How long one request for jobs stays open on the server."""
+
+HEARTBEAT_SECONDS = 5.0
+"""How often a worker announces itself; the registry forgets it after three missed ones."""
+
+GRACE_SECONDS = 25.0
+"""Time to finish what is running after a stop; under Kubernetes' default of 30 s."""
+
+
+def new_worker_id() -> str:
+    """Return a name for this worker: host, process id and a random part."""
+    host = "".join(c if c.isalnum() or c == "-" else "-" for c in platform.node()) or "host"
+    return f"{host[:40]}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+class Worker:
+    """Takes jobs off the bus until it is told to stop.
+
+    Parameters
+    ----------
+    tools : Tools
+        The ports and settings its jobs use.
+    grace : float
+        Seconds that running jobs get to finish after :meth:`drain`.
+
+    Notes
+    -----
+    Twice as many jobs are leased as there are parser processes: while one document is
+    parsed, the next one is downloaded and the last one's result is uploaded.
+    """
+
+    def __init__(self, tools: Tools, *, grace: float = GRACE_SECONDS) -> None:
+        self._tools = tools
+        self._bus: Bus = tools.bus
+        self._grace = grace
+        self._capacity = 2 * tools.pool.processes
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._jobs: dict[asyncio.Task[None], Job] = {}
+        self._draining = asyncio.Event()
+        self._started_at = utc_now()
+
+    def drain(self) -> None:
+        """Take no more jobs, finish the ones at work, then end :meth:`run`."""
+        if not self._draining.is_set():
+            log.info("draining: %d jobs at work", len(self._jobs))
+        self._draining.set()
+
+    async def run(self) -> None:
+        """Work until :meth:`drain` is called; then finish or hand back every job."""
+        services = [
+            asyncio.create_task(service())
+            for service in (self._pull, self._announce, self._listen_for_cancels)
+        ]
+        services.append(asyncio.create_task(self._wait_for_drain()))
+        try:
+            ended, _ = await asyncio.wait(services, return_when=asyncio.FIRST_COMPLETED)
+            for service in ended:
+                service.result()
+        finally:
+            await _cancel(services)
+            await self._finish()
+            await self._bus.withdraw(self._tools.worker)
+
+    async def _wait_for_drain(self) -> None:
+        await self._draining.wait()
+
+    async def _finish(self) -> None:
+        if self._jobs:
+            await asyncio.wait(tuple(self._jobs), timeout=self._grace)
+        if self._jobs:
+            log.warning("handing back %d jobs after %.0f s", len(self._jobs), self._grace)
+        await _cancel(list(self._jobs))
+
+    async def _pull(self) -> None:
+        while True:
+            await self._has_room.wait()
+            try:
+                leases = await self._bus.pull(self._capacity - len(self._jobs), PULL_SECONDS)
+            except BusError as error:
+                log.warning("cannot pull jobs: %s", error)
+                await asyncio.sleep(1)
+                continue
+            for lease in leases:
+                self._begin(Job(lease, self._tools))
+
+    def _begin(self, job: Job) -> None:
+        task = asyncio.create_task(self._work(job))
+        self._jobs[task] = job
+        if len(self._jobs) >= self._capacity:
+            self._has_room.clear()
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        del self._jobs[task]
+        self._has_room.set()
+
+    async def _work(self, job: Job) -> None:
+        try:
+            await job.work()
+        except BusError as error:
+            # Not acked: the message comes back once the lease is over.
+            log.warning("job %s: left to be delivered again: %s", job.job_id, error)
+
+    async def _announce(self) -> None:
+        while True:
+            info = WorkerInfo(
+                worker=self._tools.worker,
+                host=platform.node(),
+                pid=os.getpid(),
+                parsers=self._tools.pool.processes,
+                processors=("docling-parse",),
+                jobs=tuple(job.job_id for job in self._jobs.values()),
+                version=version("docnats"),
+                started_at=self._started_at,
+            )
+            try:
+                await self._bus.announce(info)
+            except BusError as error:
+                log.warning("cannot announce this worker: %s", error)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def _listen_for_cancels(self) -> None:
+        async for batch, job_id in self._bus.cancellations():
+            for job in tuple(self._jobs.values()):
+                if job.message.batch == batch and job_id in (None, job.job_id):
+                    job.cancel()
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
