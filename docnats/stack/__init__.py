@@ -1,0 +1,6 @@
+"""The embedded stack: a real nats-server, a real S3 server and workers on this machine."""
+
+from docnats.stack.client import ProcessStatus
+from docnats.stack.local import WORKER_COMMAND, LocalStack
+
+__all__ = ["WORKER_COMMAND", "LocalStack", "ProcessStatus"]

@@ -1,0 +1,79 @@
+"""Settings as environment variables: for workers, for other shells, for ``stack.json``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import AliasChoices, SecretStr
+
+from docnats.config import NatsConfig, S3Config
+
+__all__ = ["nats_from", "nats_variables", "s3_from", "s3_variables", "worker_environment"]
+
+_PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+
+
+def s3_variables(config: S3Config) -> dict[str, str]:
+    """Return the variables that make this config."""
+    return _variables(config)
+
+
+def nats_variables(config: NatsConfig) -> dict[str, str]:
+    """Return the variables that make this config; the URL holds user, password or token."""
+    found = _variables(config)
+    secrets = [found.pop(f"NATS_{part}", "") for part in ("USER", "PASSWORD", "TOKEN")]
+    user, password, token = (quote(secret, safe="") for secret in secrets)
+    login = f"{user}:{password}@" if password else f"{token}@" if token else ""
+    found["NATS_URL"] = ",".join(url.replace("://", f"://{login}") for url in config.servers)
+    return found
+
+
+def s3_from(variables: Mapping[str, str]) -> S3Config:
+    """Return the config that :func:`s3_variables` told of, whatever the environment says."""
+    return S3Config(**_fields(S3Config, variables))
+
+
+def nats_from(variables: Mapping[str, str]) -> NatsConfig:
+    """Return the config that :func:`nats_variables` told of, whatever the environment says."""
+    return NatsConfig(**_fields(NatsConfig, variables))
+
+
+def worker_environment(s3: S3Config, nats: NatsConfig) -> dict[str, str]:
+    """Return this process's environment with the variables of these configs only."""
+    ours = s3_variables(s3) | nats_variables(nats)
+    replaced = {*_aliases(S3Config).values(), *_aliases(NatsConfig).values(), "AWS_REGION"}
+    if s3.aws_access_key_id:
+        replaced.update(_PROFILES)
+    inherited = {name: value for name, value in os.environ.items() if name not in replaced}
+    return inherited | ours
+
+
+def _variables(config: S3Config | NatsConfig) -> dict[str, str]:
+    values = {alias: getattr(config, name) for name, alias in _aliases(type(config)).items()}
+    return {alias: _text(value) for alias, value in values.items() if value is not None}
+
+
+def _fields(kind: type[S3Config | NatsConfig], variables: Mapping[str, str]) -> dict[str, Any]:
+    defaults = {name: kind.model_fields[name].default for name in _aliases(kind)}
+    given = {name: variables[alias] for name, alias in _aliases(kind).items() if alias in variables}
+    return defaults | given
+
+
+def _aliases(kind: type[S3Config | NatsConfig]) -> dict[str, str]:
+    """Return the first environment variable of every field that has one."""
+    return {
+        name: str(field.validation_alias.choices[0])
+        for name, field in kind.model_fields.items()
+        if isinstance(field.validation_alias, AliasChoices)
+    }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)
