@@ -1,0 +1,243 @@
+"""The commands; each imports what it needs only when it runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from enum import IntEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from docnats.cli.output import err, out, print_health, print_jobs, print_taste
+from docnats.config import ProcessingConfig
+from docnats.errors import BusError, DocnatsError, StackError, StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ExitCode", "app", "main"]
+
+
+class ExitCode(IntEnum):
+    """What the exit status of a command says."""
+
+    OK = 0
+    FAILED_JOBS = 1
+    """Some jobs failed or were cancelled; or the installation is not healthy."""
+    USAGE = 2
+    """An argument, a setting or a source is wrong; nothing was started."""
+    SERVERS = 3
+    """NATS, S3 or the embedded stack could not be used."""
+    INTERRUPTED = 130
+
+
+EPILOG = (
+    "Exit status: 0 all well; 1 some jobs failed, or not healthy; 2 wrong usage or sources; "
+    "3 servers cannot be used; 130 interrupted."
+)
+
+app = typer.Typer(
+    name="docnats",
+    help="Turn piles of PDFs into DataFrames: a corpus in, a table out, nothing lost.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object a job row; bars and logs on stderr.")
+]
+Password = Annotated[
+    str | None,
+    typer.Option(envvar="DOCNATS_PASSWORD", help="Opens encrypted PDFs.", show_envvar=True),
+]
+Parsers = Annotated[
+    int | None, typer.Option(min=1, help="Parser processes a worker; by default one a core.")
+]
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    config: ProcessingConfig | None = None
+    try:
+        config = ProcessingConfig()
+        _log_to_stderr(debug=config.debug)
+        app()
+    except (BusError, StorageError, StackError) as error:
+        _fail(error, ExitCode.SERVERS, config)
+    except DocnatsError as error:
+        _fail(error, ExitCode.USAGE, config)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+def _fail(error: DocnatsError, code: ExitCode, config: ProcessingConfig | None) -> None:
+    if config is not None and config.debug:
+        logging.getLogger(__name__).error("failed", exc_info=error)
+    err.print("[red]error:[/] ", end="")
+    err.print(str(error), markup=False)
+    sys.exit(code)
+
+
+def _log_to_stderr(*, debug: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("docnats").setLevel(logging.DEBUG if debug else logging.WARNING)
+    for noisy in ("botocore", "aiobotocore", "boto3", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@app.command(epilog=EPILOG)
+def demo(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="PDFs, folders or globs; by default the samples that come along."),
+    ] = None,
+    *,
+    password: Password = None,
+    as_json: Json = False,
+) -> None:
+    """See it work: start the servers, process some PDFs, show table and text, stop again.
+
+    Needs no set-up: a real NATS server, a real S3 server and a worker are started on this
+    machine, on 127.0.0.1 only, and stopped at the end. Results are kept.
+
+      docnats demo
+      docnats demo papers/ 'more/**/*.pdf'
+    """
+    import docnats
+    from docnats.notebook.session import Session, replace_session
+
+    session = Session(embedded=True)
+    replace_session(session)
+    jobs = docnats.submit_many(paths or docnats.sample_paths(), password=password, progress="text")
+    print_jobs(jobs, as_json=as_json)
+    done = jobs[jobs.state == "done"]
+    if not as_json:
+        out.print(f"\n{len(done)} of {len(jobs)} documents, {done.pages.sum():,} pages. A taste:")
+        print_taste(done.iloc[:4].docnats.text())
+        out.print(
+            f"\nResults: bucket [bold]{session.service().storage.bucket}[/], "
+            f"processed/<job_id>/ , data in {session.home}\n"
+            f'In Python: [bold]docnats.attach("{jobs.batch[0]}").docnats.words()[/]'
+        )
+    _exit_by_jobs(jobs)
+
+
+@app.command(epilog=EPILOG)
+def up(
+    *,
+    workers: Annotated[int, typer.Option(min=0, help="Workers to start.")] = 1,
+    parsers: Parsers = None,
+) -> None:
+    """Run the embedded servers and workers in the foreground, until Ctrl-C.
+
+    Prints the lines another shell needs to use them:
+
+      eval "$(docnats up …)"    is not the way: run it in one terminal, paste into another.
+    """
+    from docnats.stack import LocalStack
+
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with LocalStack.default(workers=workers, parsers=parsers) as stack:
+        for name, value in stack.environment.items():
+            out.print(f"export {name}={value}", markup=False)
+        err.print(f"running; data and logs in {stack.home}; Ctrl-C stops it")
+        stopped.wait()
+
+
+@app.command(epilog=EPILOG)
+def worker(
+    *,
+    parsers: Parsers = None,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that running jobs get after SIGTERM.")
+    ] = 25,
+) -> None:
+    """Process jobs until SIGTERM or Ctrl-C, then finish or hand back what is at work.
+
+    Reads NATS_URL, S3_ENDPOINT_URL, S3_BUCKET and the AWS credential chain.
+    """
+    import asyncio
+
+    from docnats.worker import run_worker
+
+    if logging.getLogger("docnats").level > logging.INFO:
+        logging.getLogger("docnats").setLevel(logging.INFO)
+    asyncio.run(run_worker(parsers=parsers, grace=grace))
+
+
+@app.command(epilog=EPILOG)
+def submit(
+    paths: Annotated[list[str], typer.Argument(help="PDFs, folders, globs or s3:// URIs.")],
+    *,
+    batch: Annotated[str | None, typer.Option(help="A name for this submission.")] = None,
+    password: Password = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds one document may take.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Process PDFs and print the table of their jobs.
+
+    docnats submit papers/ --json | jq -r 'select(.state == "failed") | .filename'
+    """
+    import docnats
+
+    jobs = docnats.submit_many(
+        paths, batch=batch, password=password, timeout=timeout, progress="text"
+    )
+    print_jobs(jobs, as_json=as_json)
+    _exit_by_jobs(jobs)
+
+
+@app.command(epilog=EPILOG)
+def jobs(
+    batch: Annotated[str | None, typer.Argument(help="One batch; by default all.")] = None,
+    *,
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs and their states."""
+    import docnats
+    from docnats.models import JobState
+
+    if state is not None and state not in list(JobState):
+        raise typer.BadParameter(f"--state is one of {', '.join(JobState)}")
+    table = docnats.jobs(batch)
+    print_jobs(table if state is None else table[table.state == state], as_json=as_json)
+
+
+@app.command(epilog=EPILOG)
+def health(*, as_json: Json = False) -> None:
+    """Check S3, NATS and the workers by really using them; status 1 when one is not well."""
+    import docnats
+
+    report = docnats.health()
+    print_health(report, as_json=as_json)
+    if not report.healthy:
+        raise typer.Exit(ExitCode.FAILED_JOBS)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    import docnats
+
+    out.print(docnats.__version__)
+
+
+def _exit_by_jobs(jobs: pd.DataFrame) -> None:
+    if not (jobs.state == "done").all():
+        raise typer.Exit(ExitCode.FAILED_JOBS)

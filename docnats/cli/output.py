@@ -1,0 +1,86 @@
+"""What the commands print: job tables for people, JSON Lines for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from docnats.service import Health
+
+__all__ = ["err", "out", "print_health", "print_jobs", "print_taste"]
+
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False)
+
+_STATE_STYLE = {"done": "green", "failed": "red", "cancelled": "yellow"}
+_TASTE = 160
+"""Characters of a document's text shown by `docnats demo`."""
+
+
+def print_jobs(jobs: pd.DataFrame, *, as_json: bool) -> None:
+    """Print job rows: a table, or one JSON object a line with all columns."""
+    if as_json:
+        lines = jobs.to_json(orient="records", lines=True, date_format="iso", date_unit="us")
+        sys.stdout.write(lines if not lines or lines.endswith("\n") else f"{lines}\n")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, align in _COLUMNS.items():
+        table.add_column(name, justify=align, overflow="fold")  # type: ignore[arg-type]
+    for row in jobs.itertuples():
+        table.add_row(*_cells(row))
+    out.print(table)
+
+
+_COLUMNS = {
+    "filename": "left",
+    "state": "left",
+    "pages": "right",
+    "KB": "right",
+    "seconds": "right",
+    "why": "left",
+}
+
+
+def _cells(row: Any) -> list[str]:
+    style = _STATE_STYLE.get(row.state, "cyan")
+    why = "" if _missing(row.error_type) else f"[red]{row.error_type}[/]: {escape(row.error)}"
+    return [
+        escape(row.filename),
+        f"[{style}]{row.state}[/]",
+        "" if _missing(row.pages) else f"{row.pages:,}",
+        "" if _missing(row.bytes) else f"{row.bytes / 1024:,.0f}",
+        "" if _missing(row.seconds) else f"{row.seconds:.2f}",
+        why,
+    ]
+
+
+def _missing(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(value))
+
+
+def print_taste(texts: pd.DataFrame) -> None:
+    """Print the beginning of some documents' texts."""
+    for row in texts.itertuples():
+        words = " ".join(str(row.text).split())
+        shown = words[:_TASTE] + ("…" if len(words) > _TASTE else "")
+        out.print(f"  [bold]{escape(str(row.filename))}[/]: {escape(shown) or '(no text)'}")
+
+
+def print_health(health: Health, *, as_json: bool) -> None:
+    """Print a health check."""
+    if as_json:
+        sys.stdout.write(json.dumps(health.to_dict()) + "\n")
+        return
+    for part in health.parts:
+        mark = "[green]ok  [/]" if part.healthy else "[red]BAD [/]"
+        out.print(f"{mark}{part.name:<8} {part.seconds * 1000:7.1f} ms  {escape(part.detail)}")

@@ -1,0 +1,307 @@
+"""The blocking functions people call in a notebook or script."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.errors import ConfigError
+from docnats.notebook.session import Session, current_session, replace_session
+from docnats.panel import Kind, open_panel
+from docnats.service import Batch, DocumentResult, Health, S3DocumentService, Sources
+from docnats.table import jobs_frame
+
+__all__ = [
+    "allow_nested_asyncio",
+    "attach",
+    "configure_s3_storage",
+    "create_document_service",
+    "health",
+    "jobs",
+    "process_pdf_with_s3_sync",
+    "sample_paths",
+    "submit_many",
+]
+
+_WORKER_START_SECONDS = 30.0
+"""How long the embedded stack's first worker may take to appear."""
+
+
+def submit_many(
+    sources: Sources,
+    *,
+    wait: bool = True,
+    batch: str | None = None,
+    password: str | None = None,
+    timeout: float | None = None,
+    custom_prompt: str | None = None,
+    force: bool = False,
+    progress: Kind = "auto",
+) -> pd.DataFrame:
+    """Process many PDFs and return the table of their jobs.
+
+    Without ``NATS_URL`` and ``S3_ENDPOINT_URL`` in the environment, docnats starts a NATS
+    server, an S3 server and a worker on this machine, and keeps their data.
+
+    Parameters
+    ----------
+    sources
+        A path, a glob, a directory (its ``*.pdf`` at any depth), an ``s3://`` URI or prefix,
+        ``(name, bytes)``, a mapping of names to bytes, or a list or Series of these.
+    wait : bool
+        Return when every job has ended; otherwise at once, and uploading goes on in the
+        background for as long as this process lives.
+    batch : str, optional
+        A name for this submission; by default one made of the time.
+    password : str, optional
+        Opens encrypted PDFs; the others of the batch are not harmed.
+    timeout : float, optional
+        Seconds one document may take on a worker; by default ``ProcessingConfig.timeout``.
+    custom_prompt : str, optional
+        Not available in this version; refused.
+    force : bool
+        Never answer from earlier results. This version never does.
+    progress : {"auto", "widget", "text", "none"}
+        A live widget in notebooks, a bar on stderr elsewhere.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a job in the order of the sources: ``job_id, batch, filename, state, pages,
+        pages_failed, bytes, attempt, worker, error_type, error, submitted_at, started_at,
+        finished_at, seconds, sha256, result_key``. A document that cannot be processed is a
+        row whose ``state`` is ``failed``, never an exception.
+
+    Raises
+    ------
+    SourceError
+        A file is missing, or there is nothing to submit; nothing was uploaded then.
+    ConfigError, StackError, StorageError, BusError
+        The servers cannot be used; the message says what to do.
+
+    Examples
+    --------
+    >>> jobs = submit_many("papers/**/*.pdf")  # doctest: +SKIP
+    >>> jobs[jobs.state == "done"].docnats.words()  # doctest: +SKIP
+    """
+    session = current_session()
+    service = session.service()
+    options = {} if password is None else {"password": password}
+    submitted = session.run(
+        service.submit(
+            sources, batch=batch, options=options, timeout=timeout, custom_prompt=custom_prompt
+        )
+    )
+    return _follow(session, submitted, wait=wait, progress=progress)
+
+
+def attach(batch: str, *, wait: bool = False, progress: Kind = "auto") -> pd.DataFrame:
+    """Return the job table of a batch that was submitted here or elsewhere.
+
+    Parameters
+    ----------
+    batch : str
+        Its id: the column ``batch``.
+    wait : bool
+        Return when every job has ended, with a progress panel.
+
+    Raises
+    ------
+    ConfigError
+        There is no such batch.
+    """
+    session = current_session()
+    found = session.run(session.service().attach(batch))
+    return _follow(session, found, wait=wait, progress=progress)
+
+
+def _follow(session: Session, batch: Batch, *, wait: bool, progress: Kind) -> pd.DataFrame:
+    panel = open_panel(batch.table.progress(), kind=progress)
+
+    async def follow() -> None:
+        try:
+            await batch.follow(panel.update)
+        finally:
+            panel.finish(batch.table.progress())
+
+    if wait:
+        session.run(follow())
+    else:
+        session.start(follow())
+    return batch.table.frame()
+
+
+def jobs(batch: str | None = None) -> pd.DataFrame:
+    """Return the job table of one batch, or of all that the installation knows.
+
+    Examples
+    --------
+    >>> jobs().groupby("batch").state.value_counts()  # doctest: +SKIP
+    """
+    session = current_session()
+    return jobs_frame(session.run(session.service().jobs(batch)))
+
+
+def health() -> Health:
+    """Check S3, NATS and the workers, each by really using it.
+
+    Examples
+    --------
+    >>> health().healthy  # doctest: +SKIP
+    True
+    """
+    session = current_session()
+    service = session.service()
+    wait = _WORKER_START_SECONDS if session.home else 0
+    return session.run(service.health_check(wait=wait))
+
+
+def configure_s3_storage(
+    endpoint_url: str | None = None,
+    bucket_name: str = "documents",
+    **settings: Any,
+) -> S3Config:
+    """Use this S3 server from now on in this process.
+
+    Parameters
+    ----------
+    endpoint_url, bucket_name, **settings
+        The fields of :class:`~docnats.S3Config`.
+
+    Returns
+    -------
+    S3Config
+        The settings in force.
+
+    Raises
+    ------
+    ConfigError
+        A setting is wrong; the earlier ones stay in force.
+
+    Examples
+    --------
+    >>> configure_s3_storage("http://127.0.0.1:9000", bucket_name="papers")  # doctest: +SKIP
+    """
+    config = S3Config(endpoint_url=endpoint_url, bucket_name=bucket_name, **settings)
+    replace_session(Session(s3=config))
+    return config
+
+
+def create_document_service(
+    use_s3: bool | None = None,
+    *,
+    s3_config: S3Config | None = None,
+    nats_config: NatsConfig | None = None,
+    processing_config: ProcessingConfig | None = None,
+) -> S3DocumentService:
+    """Return a service to be used with ``async with`` on the caller's own event loop.
+
+    Parameters
+    ----------
+    use_s3 : bool, optional
+        Bytes go through S3; by default ``USE_S3_STORAGE``. Storage without S3 is not
+        available in this version.
+    s3_config, nats_config, processing_config : optional
+        Settings; by default those of this process's session, whose embedded servers are
+        started when neither is configured.
+
+    Examples
+    --------
+    >>> async with create_document_service() as service:  # doctest: +SKIP
+    ...     result = await service.process_document("report.pdf")
+    """
+    session = current_session()
+    processing = processing_config or session.processing
+    if use_s3 is not None:
+        processing = processing.but(use_s3_storage=use_s3)
+    if s3_config is None or nats_config is None:
+        s3, nats = session.endpoints()
+        s3_config, nats_config = s3_config or s3, nats_config or nats
+    return S3DocumentService(s3_config, nats_config, processing)
+
+
+def process_pdf_with_s3_sync(
+    path: str | os.PathLike[str],
+    config_override: ProcessingConfig | Mapping[str, Any] | None = None,
+    custom_prompt: str | None = None,
+    *,
+    timeout: float | None = None,
+    password: str | None = None,
+) -> DocumentResult:
+    """Process one PDF and return its result; for scripts, cells and threads alike.
+
+    Parameters
+    ----------
+    path : path
+        A local PDF or an ``s3://`` URI.
+    config_override : ProcessingConfig or mapping, optional
+        Settings for this call, or those that differ from the session's.
+    custom_prompt : str, optional
+        Not available in this version; refused.
+    timeout : float, optional
+        Seconds to wait; by default ``ProcessingConfig.timeout``.
+    password : str, optional
+        Opens an encrypted PDF.
+
+    Returns
+    -------
+    DocumentResult
+        ``.pages``, ``.words``, ``.text``, ``.to_dict()``.
+
+    Raises
+    ------
+    SourceError, JobFailed, JobTimeout
+        See :meth:`S3DocumentService.process_document`; ``JobTimeout`` is a ``TimeoutError``.
+
+    Examples
+    --------
+    >>> process_pdf_with_s3_sync("report.pdf", {"timeout": 60}).text  # doctest: +SKIP
+    """
+    session = current_session()
+    config = session.processing
+    if isinstance(config_override, ProcessingConfig):
+        config = config_override
+    elif config_override is not None:
+        config = config.but(**config_override)
+    service = session.service().using(config)
+    return session.run(
+        service.process_document(
+            path, timeout=timeout, password=password, custom_prompt=custom_prompt
+        )
+    )
+
+
+def sample_paths() -> list[Path]:
+    """Return the PDFs that come with docnats, for trying it out.
+
+    Examples
+    --------
+    >>> len(sample_paths()) >= 12
+    True
+    """
+    return sorted(Path(str(files("docnats") / "samples")).glob("*.pdf"))
+
+
+def allow_nested_asyncio() -> None:
+    """Let code in this process call ``asyncio.run()`` under a running loop.
+
+    docnats itself never needs it. It patches asyncio for the whole process, through
+    nest-asyncio2, for user code that must call ``asyncio.run()`` in a notebook cell.
+
+    Raises
+    ------
+    ConfigError
+        The running loop cannot be patched (uvloop).
+    """
+    import nest_asyncio2
+
+    try:
+        nest_asyncio2.apply()
+    except ValueError as error:
+        raise ConfigError(f"the running event loop cannot be nested: {error}") from error

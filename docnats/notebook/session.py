@@ -1,0 +1,162 @@
+"""The one session of a kernel or script: settings, connections, the background loop."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.notebook.loop import BackgroundLoop, Call
+from docnats.service import S3DocumentService
+from docnats.stack import LocalStack
+
+__all__ = ["Session", "close_session", "current_session", "replace_session"]
+
+_CHECK_SECONDS = 2.0
+"""How often the embedded stack is looked at while something waits for it."""
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Config = TypeVar("Config", S3Config, NatsConfig)
+
+
+class Session:
+    """What the blocking functions of docnats share.
+
+    Parameters
+    ----------
+    s3, nats, processing : optional
+        Settings; by default those of the environment. A server that neither they nor the
+        environment name is started by docnats itself, with a worker.
+    embedded : bool
+        Use embedded servers, whatever the environment names.
+    """
+
+    def __init__(
+        self,
+        s3: S3Config | None = None,
+        nats: NatsConfig | None = None,
+        processing: ProcessingConfig | None = None,
+        *,
+        embedded: bool = False,
+    ) -> None:
+        self.loop = BackgroundLoop()
+        self.processing = processing or ProcessingConfig()
+        self._embedded = embedded
+        self._s3 = s3
+        self._nats = nats
+        if not embedded:
+            self._s3 = s3 or _if_set(S3Config(), "endpoint_url", "bucket_name")
+            self._nats = nats or _if_set(NatsConfig(), "servers")
+        self._lock = threading.Lock()
+        self._stack: LocalStack | None = None
+        self._service: S3DocumentService | None = None
+        self._calls: set[Call[Any]] = set()
+
+    @property
+    def home(self) -> Path | None:
+        """Where the embedded stack keeps its data; None without one."""
+        return self._stack.home if self._stack else None
+
+    def endpoints(self) -> tuple[S3Config, NatsConfig]:
+        """Return where the servers are; starts the embedded ones that are needed.
+
+        Raises
+        ------
+        StackError
+            They could not be started.
+        """
+        if self._s3 is not None and self._nats is not None:
+            return self._s3, self._nats
+        if self._stack is None:
+            stack = LocalStack.default(s3=self._s3, nats=self._nats, embedded=self._embedded)
+            self._stack = stack.start()
+        return self._stack.s3, self._stack.nats
+
+    def service(self) -> S3DocumentService:
+        """Return the connected service; connects at the first call."""
+        with self._lock:
+            if self._service is None:
+                s3, nats = self.endpoints()
+                service = S3DocumentService(s3, nats, self.processing)
+                self.loop.run(service.connect())
+                self._service = service
+            return self._service
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the background loop and return its result."""
+        return self.loop.run(self._guard(coroutine))
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> Call[T]:
+        """Start a coroutine on the background loop and return at once."""
+        call = self.loop.start(self._guard(coroutine))
+        self._calls.add(call)
+        call.outcome.add_done_callback(lambda _: self._calls.discard(call))
+        return call
+
+    async def _guard(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await a coroutine, unless a process of the embedded stack fails for good."""
+        work = asyncio.ensure_future(coroutine)
+        try:
+            while not (await asyncio.wait([work], timeout=_CHECK_SECONDS))[0]:
+                if self._stack is not None:
+                    await asyncio.to_thread(self._stack.check)
+            return work.result()
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.wait([work])
+
+    def close(self) -> None:
+        """Close the connections and leave the embedded stack; nothing is lost on it."""
+        if not self.loop.alive:
+            return
+        for call in tuple(self._calls):
+            call.cancel()
+        if self._service is not None:
+            self.loop.run(self._service.close())
+            self._service = None
+        self.loop.close()
+        if self._stack is not None:
+            self._stack.stop()
+            self._stack = None
+
+
+def _if_set(config: Config, *fields: str) -> Config | None:
+    """Return a config if the environment set one of the fields, else None."""
+    return config if config.model_fields_set & set(fields) else None
+
+
+_current: list[Session] = []
+_lock = threading.Lock()
+
+
+def current_session() -> Session:
+    """Return the session, made at the first call; a forked process gets its own."""
+    with _lock:
+        if not _current or not _current[0].loop.alive:
+            _current[:] = [Session()]
+        return _current[0]
+
+
+def replace_session(session: Session) -> None:
+    """Close the current session and go on with another."""
+    with _lock:
+        old, _current[:] = list(_current), [session]
+    for one in old:
+        one.close()
+
+
+@atexit.register
+def close_session() -> None:
+    """Close the session, if there is one; also done when the interpreter ends."""
+    with _lock:
+        old, _current[:] = list(_current), []
+    for one in old:
+        one.close()
