@@ -12,6 +12,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from docnats.errors import ConfigError
+
 __all__ = [
     "DOCUMENT",
     "PAGES",
@@ -82,9 +84,18 @@ def valid_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
+def _token(text: str) -> str:
+    if not valid_token(text):
+        raise ConfigError(f"{text!r}: a name is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The NATS names of one namespace.
+
+    Methods that take a batch, a job id or a worker raise a ``ConfigError`` when it is not
+    :func:`valid_token`, so that none can reach another's subjects.
 
     Examples
     --------
@@ -113,8 +124,12 @@ class Names:
         return f"workers-{priority}"
 
     def job_subject(self, batch: str, job_id: str) -> str:
-        """Return the subject of one job's control message; ``*`` as job_id: of a batch."""
-        return f"docnats.{self.namespace}.jobs.{PRIORITY}.{batch}.{job_id}"
+        """Return the subject of one job's control message."""
+        return f"docnats.{self.namespace}.jobs.{PRIORITY}.{_token(batch)}.{_token(job_id)}"
+
+    def batch_jobs_filter(self, batch: str) -> str:
+        """Return the subjects of a batch's control messages."""
+        return f"docnats.{self.namespace}.jobs.{PRIORITY}.{_token(batch)}.*"
 
     @property
     def dead_letters_stream(self) -> str:
@@ -165,12 +180,16 @@ class Names:
         return f"$KV.{self.states_bucket}.>"
 
     def state_key(self, batch: str, job_id: str) -> str:
-        """Return the KV key of one job's state; ``*`` as job_id: of a batch."""
-        return f"{batch}.{job_id}"
+        """Return the KV key of one job's state."""
+        return f"{_token(batch)}.{_token(job_id)}"
 
     def state_subject(self, batch: str, job_id: str) -> str:
-        """Return the subject that stands for a job's KV key; ``*``: any batch, any job."""
+        """Return the subject that stands for a job's KV key."""
         return f"$KV.{self.states_bucket}.{self.state_key(batch, job_id)}"
+
+    def batch_states_filter(self, batch: str | None = None) -> str:
+        """Return the subjects that stand for the KV keys of a batch, or of all."""
+        return f"$KV.{self.states_bucket}.{'*' if batch is None else _token(batch)}.*"
 
     @property
     def workers_stream(self) -> str:
@@ -183,22 +202,36 @@ class Names:
         return f"$KV.{self.workers_bucket}.>"
 
     def worker_subject(self, worker: str) -> str:
-        """Return the subject that stands for a worker's KV key; ``*``: of any worker."""
-        return f"$KV.{self.workers_bucket}.{worker}"
+        """Return the subject that stands for a worker's KV key."""
+        return f"$KV.{self.workers_bucket}.{_token(worker)}"
+
+    @property
+    def any_worker_filter(self) -> str:
+        """The subjects that stand for the workers' KV keys."""
+        return f"$KV.{self.workers_bucket}.*"
 
     @property
     def probe_subject(self) -> str:
         """The subject in the workers' stream that health checks write to; no worker's key."""
-        return self.worker_subject("health.probe")
+        return f"$KV.{self.workers_bucket}.health.probe"
 
     def progress_subject(self, batch: str, job_id: str) -> str:
         """Return the core NATS subject of one job's page progress."""
-        return f"docnats.{self.namespace}.progress.{batch}.{job_id}"
+        return f"docnats.{self.namespace}.progress.{_token(batch)}.{_token(job_id)}"
+
+    def batch_progress_filter(self, batch: str) -> str:
+        """Return the subjects of the page progress of a batch's jobs."""
+        return f"docnats.{self.namespace}.progress.{_token(batch)}.*"
 
     def cancel_subject(self, batch: str, job_id: str | None = None) -> str:
         """Return the core NATS subject that tells workers to stop a job, or a whole batch."""
-        subject = f"docnats.{self.namespace}.cancel.{batch}"
-        return subject if job_id is None else f"{subject}.{job_id}"
+        subject = f"docnats.{self.namespace}.cancel.{_token(batch)}"
+        return subject if job_id is None else f"{subject}.{_token(job_id)}"
+
+    @property
+    def cancels_filter(self) -> str:
+        """The subjects that tell workers to stop something."""
+        return f"docnats.{self.namespace}.cancel.>"
 
     def cancelled(self, subject: str) -> tuple[str, str | None]:
         """Return the batch and job id of a cancel subject; no job id stands for the batch."""

@@ -105,6 +105,7 @@ class JobTable:
         self._bytes_done = 0
         self._failures: deque[JobRecord] = deque(maxlen=_FAILURES_SHOWN)
         self._started_at: datetime | None = None
+        self._ended_at: datetime | None = None
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -129,6 +130,8 @@ class JobTable:
             self._failures.appendleft(record)
         if self._started_at is None or record.submitted_at < self._started_at:
             self._started_at = record.submitted_at
+        if record.finished_at and (self._ended_at is None or record.finished_at > self._ended_at):
+            self._ended_at = record.finished_at
 
     def _account(self, record: JobRecord, sign: int) -> None:
         self._counts[record.state] += sign
@@ -154,7 +157,8 @@ class JobTable:
 
     def progress(self) -> Progress:
         """Return the batch at this moment, for a progress panel."""
-        elapsed = (utc_now() - self._started_at).total_seconds() if self._started_at else 0.0
+        until = self._ended_at if self.finished and self._ended_at else utc_now()
+        elapsed = (until - self._started_at).total_seconds() if self._started_at else 0.0
         return Progress(
             batch=self.batch,
             total=len(self._jobs),

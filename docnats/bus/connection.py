@@ -125,7 +125,9 @@ class Connection:
         """
         if self._link is None:
             raise BusError(_CLOSED)
-        if self._link.done() and not self._link.result().alive:
+        if self._link.done():
+            if self._link.result().alive:
+                return self._link.result()
             self._replace(self._link.result())  # noticed here before nats-py tells
         timeout = self.config.request_timeout if timeout is None else timeout
         done, _ = await asyncio.wait({self._link}, timeout=timeout)
@@ -226,17 +228,10 @@ class Connection:
             missing = {i: request for i, request in missing.items() if i not in found}
             resent = True
             if missing and loop.time() >= (give_up if link.alive else deadline):
-                raise self._unanswered(next(iter(missing.values())), link)
+                raise _unanswered(next(iter(missing.values())), link, loop.time() - began)
             if missing and link.alive:
                 await asyncio.sleep(ELECTION_PAUSE)
         return [answers[i] for i in range(len(requests))]
-
-    def _unanswered(self, request: Request, link: Link) -> BusError:
-        return BusError(
-            f"NATS at {link.url} did not answer {request.about or request.subject} within "
-            f"{self.config.request_timeout:g} s; see that JetStream is enabled there, that its "
-            "disk is not full, and that this user may use it"
-        )
 
     async def _connect(self) -> Link:
         """Open a link to one of the servers, tried once each in random order."""
@@ -264,7 +259,7 @@ class Connection:
     async def _reconnect(self, lost: Link) -> Link:
         await lost.close()
         pause = FIRST_PAUSE
-        while True:
+        while self._link is not None:  # asked, since nats-py may swallow the cancel of close()
             try:
                 link = await self._connect()
             except BusError as error:
@@ -274,6 +269,7 @@ class Connection:
             else:
                 log.warning("connected to NATS again, at %s", link.url)
                 return link
+        raise BusError(_CLOSED)
 
     @property
     def _servers(self) -> str:
@@ -284,12 +280,14 @@ async def _exchange(
     link: Link, requests: Mapping[int, Request], deadline: float
 ) -> dict[int, bytes]:
     """Send requests and return those answers that come until the deadline or a loss."""
-    timeout = max(0.0, deadline - asyncio.get_running_loop().time())
+    clock = asyncio.get_running_loop().time
     futures: dict[int, asyncio.Future[Msg]] = {}
     try:
         for i, request in requests.items():
-            futures[i] = await link.send(request)
-        await asyncio.wait(futures.values(), timeout=timeout)
+            futures[i] = await link.send(request)  # waits when the server takes nothing more
+            if clock() >= deadline:
+                break
+        await asyncio.wait(futures.values(), timeout=max(0.0, deadline - clock()))
     except LinkLost:
         pass  # what was answered before it counts
     finally:
@@ -301,6 +299,13 @@ async def _exchange(
         for i, message in messages.items()
         if not message.headers or message.headers.get("Status") != "503"
     }
+
+
+def _unanswered(request: Request, link: Link, seconds: float) -> BusError:
+    return BusError(
+        f"nobody at {link.url} answered {request.about or request.subject} within {seconds:.1f} s; "
+        "see that JetStream is enabled there and that this user may use it"
+    )
 
 
 _CLOSED = "the connection to NATS is closed; open the bus with `async with`"
@@ -316,9 +321,10 @@ def _explain(error: Exception, url: str, config: NatsConfig) -> str:
         )
     if isinstance(error, TimeoutError):
         return f"{url} did not answer within {config.connect_timeout:g} s; check NATS_URL"
-    if "authorization" in str(error).lower():
+    # A server may close the connection before its reason could be read.
+    if isinstance(error, ConnectionResetError) or "authorization" in str(error).lower():
         return (
-            f"{url} refuses the credentials; check NATS_USER and NATS_PASSWORD, NATS_TOKEN or "
-            "NATS_CREDS"
+            f"{url} refuses us: {error}; check the credentials: NATS_USER and NATS_PASSWORD, "
+            "NATS_TOKEN or NATS_CREDS"
         )
     return f"{url}: {error}; check NATS_URL"

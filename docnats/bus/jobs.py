@@ -98,6 +98,8 @@ class JobQueue:
 
     async def pull(self, limit: int, wait: float) -> list[Lease]:
         """Take up to ``limit`` jobs off the queue; ``[]`` after ``wait`` seconds without any."""
+        if limit < 1:
+            return []
         clock = asyncio.get_running_loop().time
         deadline = clock() + wait
         arrived: list[Msg] = []
@@ -175,7 +177,6 @@ class JobQueue:
     async def _bury(self, raw: Msg, kind: str, why: str) -> None:
         """Copy a message to the dead letters, then take it off the queue."""
         log.error("%s: moved to the dead letters: %s", raw.subject, why)
-        room = (await self._connection.link()).max_payload - DEAD_LETTER_ROOM
         headers = {
             REASON_HEADER: quote(why[: DEAD_LETTER_ROOM // 8]),
             SUBJECT_HEADER: quote(raw.subject),
@@ -183,6 +184,7 @@ class JobQueue:
         }
         subject = self._names.dead_letter_subject(kind)
         try:
+            room = (await self._connection.link()).max_payload - DEAD_LETTER_ROOM
             copied = await self._connection.ask(subject, raw.data[:room], headers)
             copied.json()
             await self._connection.ask(raw.reply, f"+TERM {kind}".encode())
@@ -191,10 +193,9 @@ class JobQueue:
 
     async def drop_queued(self, batch: str, job_id: str | None = None) -> int:
         """Take a batch's jobs, or one, off the queue; return how many were on it."""
-        subject = self._names.job_subject(batch, job_id or "*")
-        answer = await self._connection.api(
-            f"STREAM.PURGE.{self._names.jobs_stream}", {"filter": subject}
-        )
+        names = self._names
+        queued = names.job_subject(batch, job_id) if job_id else names.batch_jobs_filter(batch)
+        answer = await self._connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": queued})
         return int(answer["purged"])
 
     async def backlog(self) -> Backlog:

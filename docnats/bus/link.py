@@ -99,6 +99,7 @@ class Link:
                 reconnect_time_wait=0,
                 connect_timeout=config.connect_timeout,  # type: ignore[arg-type] # seconds, of any kind
                 ping_interval=PING_SECONDS,
+                flush_timeout=config.request_timeout,
                 error_cb=self._on_error,
                 disconnected_cb=self._on_disconnected,
                 closed_cb=self._on_closed,
@@ -106,6 +107,8 @@ class Link:
                 **_credentials(config),
             )
             self._answers = await self._client.subscribe(f"{self._prefix}*", cb=self._on_answer)
+            if not self._client.is_connected:
+                raise ConnectionResetError("it closed the connection at once")
         except NoServersError as error:
             await self.close()
             raise self._error or error from None
@@ -139,11 +142,17 @@ class Link:
         self.lose()
         for inbox in tuple(self._inboxes):
             await inbox.close()
-        with suppress(NatsError, OSError, TimeoutError):  # it is given up in any case
-            if self._answers is not None:
+        if self._answers is not None:
+            with suppress(NatsError, OSError):  # it ends with its connection
                 await self._answers.unsubscribe()
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._client.close()
+        # In a task of its own: nats-py may raise the CancelledError of one of its tasks.
+        closing = asyncio.create_task(self._client.close())
+        await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        if not closing.cancel() and not closing.cancelled() and closing.exception():
+            log.debug("closing the connection to %s: %r", self.url, closing.exception())
+        transport = self._client._transport  # noqa: SLF001 - left open when its last write fails
+        if transport is not None:
+            transport.close()  # type: ignore[no-untyped-call]
 
     async def send(self, request: Request) -> asyncio.Future[Msg]:
         """Send a request; its future is cancelled when the link is lost."""
@@ -194,8 +203,8 @@ class Link:
             future.set_result(message)
 
     async def _on_error(self, error: Exception) -> None:
-        self._error = error
-        log.info("NATS at %s: %s", self.url, error or type(error).__name__)
+        self._error = self._error or error
+        log.info("NATS at %s: %r", self.url, error)
 
     async def _on_closed(self) -> None:
         self.lose()
@@ -287,9 +296,9 @@ def status(message: Msg) -> str:
 def _credentials(config: NatsConfig) -> dict[str, Any]:
     return {
         "user": config.user,
-        "password": config.password and config.password.get_secret_value(),
-        "token": config.token and config.token.get_secret_value(),
-        "user_credentials": config.credentials_file and str(config.credentials_file),
+        "password": config.password.get_secret_value() if config.password else None,
+        "token": config.token.get_secret_value() if config.token else None,
+        "user_credentials": config.credentials_file,
     }
 
 

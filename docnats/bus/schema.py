@@ -68,13 +68,12 @@ async def ensure(connection: Connection, names: Names) -> None:
 
 async def _check_jetstream(connection: Connection) -> None:
     """Ask JetStream how it is; where there is none, nobody answers or the account is refused."""
-    servers = ", ".join(connection.config.servers)
     try:
         await connection.api("INFO", patience=0)
     except BusError as error:
         raise BusError(
-            f"JetStream is not available at {servers} ({error}). Start nats-server with -js, or "
-            "with a jetstream block for this user's account"
+            f"JetStream is not available: {error}. Start nats-server with -js, or with a "
+            "jetstream block for this user's account"
         ) from error
 
 

@@ -36,7 +36,7 @@ class Signals:
 
     async def progress(self, batch: str) -> AsyncGenerator[PageProgress, None]:
         """Iterate over the page progress of a batch's jobs from now on."""
-        async with aclosing(self._listen(self._names.progress_subject(batch, "*"))) as messages:
+        async with aclosing(self._listen(self._names.batch_progress_filter(batch))) as messages:
             async for message in messages:
                 try:
                     yield PageProgress.from_json(message.data)
@@ -50,7 +50,7 @@ class Signals:
 
     async def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
         """Iterate over the batches and jobs to stop, from now on."""
-        async with aclosing(self._listen(self._names.cancel_subject(">"))) as messages:
+        async with aclosing(self._listen(self._names.cancels_filter)) as messages:
             async for message in messages:
                 yield self._names.cancelled(message.subject)
 
@@ -79,9 +79,8 @@ class Signals:
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers."""
-        found = await current(
-            self._connection, self._names.workers_stream, self._names.worker_subject("*")
-        )
+        stream, subject = self._names.workers_stream, self._names.any_worker_filter
+        found = await current(self._connection, stream, subject)
         return [WorkerInfo.from_json(message.data) for message in found]
 
     async def round_trip(self) -> float:

@@ -116,14 +116,14 @@ class JobStates:
 
     async def states(self, batch: str | None = None) -> list[StateEntry]:
         """Return the records of a batch, or all."""
-        subject = self._names.state_subject(batch or "*", "*")
+        subject = self._names.batch_states_filter(batch)
         found = await current(self._connection, self._names.states_stream, subject)
         entries = [_entry(message) for message in found]
         return [entry for entry in entries if entry is not None]
 
     async def watch(self, batch: str) -> AsyncGenerator[StateEntry | None, None]:
         """Iterate over a batch's records: the current ones, one None, then each change."""
-        stream, subject = self._names.states_stream, self._names.state_subject(batch, "*")
+        stream, subject = self._names.states_stream, self._names.batch_states_filter(batch)
         complete = False
         while True:
             link = await self._connection.link(OUTAGE_SECONDS)

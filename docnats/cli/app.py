@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import sys
 import threading
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -126,8 +128,8 @@ def demo(
         out.print(f"\n{len(done)} of {len(jobs)} documents, {done.pages.sum():,} pages. A taste:")
         print_taste(done.iloc[:4].docnats.text())
         out.print(
-            f"\nResults: bucket [bold]{session.service().storage.bucket}[/], "
-            f"processed/<job_id>/ , data in {session.home}\n"
+            f"\nResults: processed/<job_id>/ in the bucket "
+            f"[bold]{session.service().storage.bucket}[/]; data in {_short(session.home)}\n"
             f'In Python: [bold]docnats.attach("{jobs.batch[0]}").docnats.words()[/]'
         )
     _exit_by_jobs(jobs)
@@ -141,9 +143,7 @@ def up(
 ) -> None:
     """Run the embedded servers and workers in the foreground, until Ctrl-C.
 
-    Prints the lines another shell needs to use them:
-
-      eval "$(docnats up …)"    is not the way: run it in one terminal, paste into another.
+    Prints the `export` lines that another shell needs to use them, credentials included.
     """
     from docnats.stack import LocalStack
 
@@ -152,7 +152,7 @@ def up(
         signal.signal(number, lambda *_: stopped.set())
     with LocalStack.default(workers=workers, parsers=parsers) as stack:
         for name, value in stack.environment.items():
-            out.print(f"export {name}={value}", markup=False)
+            out.print(f"export {name}={shlex.quote(value)}", markup=False)
         err.print(f"running; data and logs in {stack.home}; Ctrl-C stops it")
         stopped.wait()
 
@@ -236,6 +236,12 @@ def version() -> None:
     import docnats
 
     out.print(docnats.__version__)
+
+
+def _short(path: Path | None) -> str:
+    """Return a path as a shell shows it."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path and path.is_relative_to(home) else str(path)
 
 
 def _exit_by_jobs(jobs: pd.DataFrame) -> None:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["err", "out", "print_health", "print_jobs", "print_taste"]
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+_UNWRAPPED = 10_000
+"""Columns of a pipe or file: what reads it wants whole lines."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _UNWRAPPED)
 err = Console(stderr=True, highlight=False)
 
 _STATE_STYLE = {"done": "green", "failed": "red", "cancelled": "yellow"}
@@ -32,21 +35,22 @@ def print_jobs(jobs: pd.DataFrame, *, as_json: bool) -> None:
         sys.stdout.write(lines if not lines or lines.endswith("\n") else f"{lines}\n")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, align in _COLUMNS.items():
-        table.add_column(name, justify=align, overflow="fold")  # type: ignore[arg-type]
+    shown = _COLUMNS if jobs.error_type.notna().any() else _COLUMNS[:-1]
+    for name in shown:
+        right = name in ("pages", "KB", "seconds")
+        table.add_column(
+            name,
+            justify="right" if right else "left",
+            overflow="fold" if name == "why" else "ellipsis",
+            no_wrap=name != "why",
+            ratio=1 if name in ("filename", "why") and out.is_terminal else None,
+        )
     for row in jobs.itertuples():
-        table.add_row(*_cells(row))
+        table.add_row(*_cells(row)[: len(shown)])
     out.print(table)
 
 
-_COLUMNS = {
-    "filename": "left",
-    "state": "left",
-    "pages": "right",
-    "KB": "right",
-    "seconds": "right",
-    "why": "left",
-}
+_COLUMNS = ("filename", "state", "pages", "KB", "seconds", "why")
 
 
 def _cells(row: Any) -> list[str]:

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
         extra="forbid",
         populate_by_name=True,
         env_ignore_empty=True,
+        # By name a field is read from the environment too: without this, HOME and USER are.
+        env_prefix="DOCNATS_",
         hide_input_in_errors=True,
     )
     secret_fields: ClassVar[frozenset[str]] = frozenset()

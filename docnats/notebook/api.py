@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from importlib.resources import files
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
-from docnats.errors import ConfigError
+from docnats.errors import ConfigError, DocnatsError
 from docnats.notebook.session import Session, current_session, replace_session
 from docnats.panel import Kind, open_panel
 from docnats.service import Batch, DocumentResult, Health, S3DocumentService, Sources
@@ -125,10 +126,17 @@ def _follow(session: Session, batch: Batch, *, wait: bool, progress: Kind) -> pd
     panel = open_panel(batch.table.progress(), kind=progress)
 
     async def follow() -> None:
+        note = None
         try:
             await batch.follow(panel.update)
+        except asyncio.CancelledError:
+            note = f"interrupted; what is queued goes on: docnats.attach({batch.id!r}, wait=True)"
+            raise
+        except DocnatsError as error:
+            note = str(error)
+            raise
         finally:
-            panel.finish(batch.table.progress())
+            panel.finish(batch.table.progress(), note)
 
     if wait:
         session.run(follow())

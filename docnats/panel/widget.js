@@ -98,9 +98,11 @@ function facts() {
   const fact = (label) => {
     const item = node.appendChild(element("li"));
     const value = element("span", "docnats-value");
-    item.append(value, ` ${label}`);
-    return (text) => {
+    const unit = element("span");
+    item.append(value, " ", unit);
+    return (text, name = label) => {
       value.textContent = text;
+      unit.textContent = name;
       item.hidden = text === null;
     };
   };
@@ -113,7 +115,7 @@ function facts() {
     node,
     draw: (state) => {
       const { pages_per_second: speed, remaining: left } = state;
-      pages(number(state.pages));
+      pages(number(state.pages), state.pages === 1 ? "page" : "pages");
       rate(speed === null ? null : number(speed, speed < 10 ? 1 : 0));
       elapsed(duration(state.elapsed));
       remaining(state.finished || left === null ? null : `about ${duration(left)}`);

@@ -71,9 +71,9 @@ def open_document(source: str, password: str | None = None) -> Iterator[Document
     check_is_pdf(source)
     parser = _parser()
     reason = _load(parser, source, password or None)
-    if reason and password:  # a file that needs none does not open with one
+    if reason is not None and password:  # a file that needs none does not open with one
         reason = _load(parser, source, None)
-    if reason:
+    if reason is not None:
         raise _load_error(reason, password)
     try:
         document = Document(parser)
@@ -99,18 +99,17 @@ def _load(parser: Any, source: str, password: str | None) -> str | None:
 
 def _reason(log: str, source: str) -> str:
     reasons: list[str] = re.findall(r"could not process buffer by qpdf: (.*)", log)
-    text = reasons[-1] if reasons else "the parser gives no reason"
-    return text.replace(f"processing file {source}", "").lstrip(": ")[:_MAX_REASON]
+    text = reasons[-1].replace(f"processing file {source}", "").lstrip(": ") if reasons else ""
+    return text[:_MAX_REASON] or "the parser gives no reason"
 
 
 def _load_error(reason: str, password: str | None) -> ParseError:
     if "invalid password" in reason:
-        done = "the password given does not open it" if password else "it needs a password"
-        return ParseError(
-            ErrorType.ENCRYPTED, f"the PDF is encrypted: {done}; give one with password=…"
-        )
+        told = "the password given does not open it" if password else "it needs a password"
+        return ParseError(ErrorType.ENCRYPTED, f"the PDF is encrypted: {told}")
     if "unsupported encryption" in reason:
-        return ParseError(ErrorType.ENCRYPTED, f"the PDF is encrypted: {reason}")
+        msg = f"the PDF is encrypted in a way the parser does not know: {reason}"
+        return ParseError(ErrorType.ENCRYPTED, msg)
     return ParseError(ErrorType.MALFORMED, f"the PDF is damaged: {reason}")
 
 

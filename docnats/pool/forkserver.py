@@ -77,8 +77,8 @@ def ensure_server() -> None:
 def _is_running() -> bool:
     server: Any = forkserver._forkserver  # noqa: SLF001 - there is no public way
     pid = server._forkserver_pid  # noqa: SLF001
-    if pid is None:
-        return False
+    if pid is None or not hasattr(os, "waitid"):  # macOS has it since Python 3.13
+        return pid is not None
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 

@@ -7,6 +7,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -75,7 +76,8 @@ class ParserPool:
         self._memory_limit = memory_limit
         self._max_tasks = max_tasks
         self._context = clean_context(["docnats.pool", *preload])
-        self._folder = tempfile.TemporaryDirectory(prefix="docnats-parsers-")
+        self._cleanup = ExitStack()
+        self._folder = Path()
         self._idle: asyncio.Queue[Slot] = asyncio.Queue()
         self._slots: set[Slot] = set()
         self._callers: set[asyncio.Task[Any]] = set()
@@ -90,14 +92,18 @@ class ParserPool:
         StackError
             They do not start; this program's stderr says why.
         """
+        folder = tempfile.TemporaryDirectory(prefix="docnats-parsers-")
+        self._folder = Path(self._cleanup.enter_context(folder))
         ensure_server()
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.processes):
                     group.create_task(self._add_slot())
-        except BaseExceptionGroup as failures:
+        except BaseException as failure:
             await self.close()
-            cause = failures.exceptions[0]
+            if not isinstance(failure, ExceptionGroup):
+                raise
+            cause = failure.exceptions[0]
             msg = f"the parser processes do not start, see the lines above: {cause!r}"
             raise StackError(msg) from cause
         return self
@@ -190,7 +196,7 @@ class ParserPool:
             self._context,
             memory_limit=self._memory_limit,
             max_tasks=self._max_tasks,
-            folder=Path(self._folder.name),
+            folder=self._folder,
         )
         self._slots.add(slot)
         try:
@@ -214,4 +220,4 @@ class ParserPool:
             if late:
                 log.error("%d parser processes do not end", len(late))
         self._slots.clear()
-        self._folder.cleanup()
+        self._cleanup.close()

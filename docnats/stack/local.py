@@ -218,15 +218,12 @@ class LocalStack:
 
     def add_worker(self) -> str:
         """Start one more worker and return its name."""
-        command = Command(
-            argv=self._worker_command,
-            env=worker_environment(self.s3, self.nats) | self._worker_environment,
-            cwd=Path.cwd(),
-        )
-        worker = _started(self._supervisor).spawn(
-            "worker", command, numbered=True, restart_after=RESTART_AFTER
-        )
-        return worker.name
+        supervisor = _started(self._supervisor)
+        # What a killed worker leaves behind vanishes with the stack.
+        temporary = {"TMPDIR": os.fspath(supervisor.runtime)}
+        environment = worker_environment(self.s3, self.nats) | temporary | self._worker_environment
+        command = Command(argv=self._worker_command, env=environment, cwd=Path.cwd())
+        return supervisor.spawn("worker", command, numbered=True, restart_after=RESTART_AFTER).name
 
     def stop_worker(self, name: str) -> None:
         """Let a worker hand back what it works at and end."""

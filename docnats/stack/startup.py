@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from docnats.errors import StackError
@@ -29,7 +29,7 @@ LOG_LINES = 12
 LOG_TAIL = 8192
 
 _PORT_TAKEN = re.compile(
-    r"address already in use|port \d+ .* is not available|port is in use", re.I
+    r"(address|port is) already in use|port \d+ .*is not available", re.IGNORECASE
 )
 
 
@@ -57,17 +57,17 @@ def start_servers(
     StackError
         When one ends, or is not ready in time; quotes the end of its log.
     """
+    if not servers:
+        return
     deadline = time.monotonic() + timeout
 
     def start(server: Server) -> None:
         _start(server, supervisor, _Patience(deadline, timeout, cancelled))
 
-    if not servers:
-        return
     with ThreadPoolExecutor(len(servers), thread_name_prefix="docnats-start") as pool:
         starts = [pool.submit(start, server) for server in servers]
         try:
-            for done in starts:
+            for done in as_completed(starts):
                 done.result()
         except BaseException:
             cancelled.set()
