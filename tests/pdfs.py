@@ -1,0 +1,58 @@
+"""PDFs written byte by byte, for tests that need one of a certain kind."""
+
+from __future__ import annotations
+
+__all__ = ["HTML_PAGE", "text_pdf"]
+
+HTML_PAGE = b"<!doctype html><html><body>404 not found</body></html>"
+
+
+def text_pdf(pages: int = 1, *, lines: int = 3, padding: int = 0) -> bytes:
+    """Return a PDF of plain text; page ``n`` says ``Page n line m of the archive``.
+
+    Parameters
+    ----------
+    lines : int
+        Lines a page.
+    padding : int
+        Bytes of an unused stream, to make the file as large as wanted.
+    """
+    kids = " ".join(f"{4 + 2 * page} 0 R" for page in range(pages))
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Count {pages} /Kids [{kids}] >>".encode(),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for page in range(pages):
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {5 + 2 * page} 0 R "
+            "/Resources << /Font << /F1 3 0 R >> >> >>".encode()
+        )
+        text = " ".join(
+            f"(Page {page + 1} line {line + 1} of the archive) Tj 0 -14 Td" for line in range(lines)
+        )
+        objects.append(_stream(f"BT /F1 11 Tf 72 770 Td {text} ET".encode()))
+    if padding:
+        objects.append(_stream(b"\0" * padding))
+    return _file(objects)
+
+
+def _stream(content: bytes) -> bytes:
+    return b"<< /Length %d >>\nstream\n%b\nendstream" % (len(content), content)
+
+
+def _file(objects: list[bytes]) -> bytes:
+    out = bytearray(b"%PDF-1.7\n")
+    offsets = []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+    start = len(out)
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    for offset in offsets:
+        out += b"%010d 00000 n \n" % offset
+    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
+        len(objects) + 1,
+        start,
+    )
+    return bytes(out)

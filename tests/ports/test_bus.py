@@ -1,0 +1,467 @@
+"""The bus port: one suite for the fake and for a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+
+from docnats.bus import Bus, Lease, NatsBus, StateEntry
+from docnats.config import NatsConfig
+from docnats.errors import BusError, ErrorType, StateConflict
+from docnats.models import JobMessage, JobRecord, JobState, PageProgress, WorkerInfo, utc_now
+from docnats.names import new_job_id
+from tests.fakes.bus import FakeBus
+
+ACK_WAIT = 2.0
+LIMIT = 20.0
+"""Seconds that anything in here may take; far longer than it does."""
+
+
+@pytest_asyncio.fixture(params=["fake", "nats"])
+async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
+    """Yield an open bus whose leases last for ACK_WAIT seconds."""
+    if request.param == "fake":
+        yield FakeBus(ack_wait=ACK_WAIT)
+        return
+    config: NatsConfig = request.getfixturevalue("nats_config")
+    async with NatsBus(config.but(ack_wait=ACK_WAIT)) as bus:
+        await bus.ensure()
+        yield bus
+
+
+def message(batch: str = "b", **changes: object) -> JobMessage:
+    job_id = new_job_id()
+    made = JobMessage(
+        request_id=job_id,
+        batch=batch,
+        s3_bucket="documents",
+        s3_key=f"raw/{job_id}.pdf",
+        timestamp=utc_now(),
+        file_size=1234,
+        processing_timeout=600,
+        filename="a.pdf",
+    )
+    return made.but(**changes)
+
+
+def record(batch: str = "b", **changes: object) -> JobRecord:
+    job_id = new_job_id()
+    made = JobRecord(
+        job_id=job_id,
+        batch=batch,
+        filename="a.pdf",
+        state=JobState.UPLOADING,
+        s3_bucket="documents",
+        s3_key=f"raw/{job_id}.pdf",
+        submitted_at=utc_now(),
+    )
+    return made.but(**changes)
+
+
+async def pull_all(bus: Bus, count: int) -> list[Lease]:
+    """Pull until there are so many leases."""
+    leases: list[Lease] = []
+    async with asyncio.timeout(LIMIT):
+        while len(leases) < count:
+            leases += await bus.pull(count - len(leases), 5)
+    return leases
+
+
+async def pull_one(bus: Bus) -> Lease:
+    (lease,) = await pull_all(bus, 1)
+    return lease
+
+
+# --- the queue
+
+
+async def test_a_published_job_arrives_as_it_was(bus: Bus) -> None:
+    sent = message(
+        filename="Grüße/論文 №1.pdf",
+        s3_url="https://s3.example.org/raw?signature=%2B",
+        options={"password": "geheim ☂", "n": [1, None]},
+        custom_prompt="line one\r\nline two",
+    )
+    await bus.publish([sent])
+    lease = await pull_one(bus)
+    assert (lease.message, lease.attempt) == (sent, 1)
+
+
+async def test_jobs_arrive_in_the_order_of_publication_and_never_more_than_asked(bus: Bus) -> None:
+    sent = [message() for _ in range(7)]
+    await bus.publish(sent)
+    first = await bus.pull(3, 1)
+    rest = await bus.pull(10, 1)
+    assert [lease.message for lease in first + rest] == sent
+    assert len(first) == 3
+
+
+async def test_publishing_nothing_and_asking_for_nothing_are_fine(bus: Bus) -> None:
+    await bus.publish([])
+    assert await bus.pull(0, 1) == []
+    assert await bus.put_states([]) == []
+    assert await bus.update_states([]) == []
+    await bus.delete_states("b", [])
+
+
+async def test_a_job_that_is_queued_or_leased_is_not_queued_again(bus: Bus) -> None:
+    sent = message()
+    await bus.publish([sent, sent])
+    await bus.publish([sent])
+    lease = await pull_one(bus)
+    await bus.publish([sent])
+    assert await bus.pull(10, 0.1) == []
+    await lease.ack()
+    assert await bus.backlog() == (0, 0)
+
+
+async def test_a_job_that_was_settled_can_be_queued_again(bus: Bus) -> None:
+    """A retry a moment after the job failed must not be taken for a duplicate."""
+    sent = message()
+    await bus.publish([sent])
+    await (await pull_one(bus)).ack()
+    await bus.publish([sent])
+    assert (await pull_one(bus)).message == sent
+
+
+async def test_a_pull_without_jobs_returns_nothing(bus: Bus) -> None:
+    assert await bus.pull(5, 0.2) == []
+    assert await bus.pull(5, 0) == []
+
+
+async def test_a_waiting_pull_returns_as_soon_as_there_is_one_job(bus: Bus) -> None:
+    pull = asyncio.create_task(bus.pull(8, 10 * LIMIT))
+    await asyncio.sleep(0.1)
+    await bus.publish([message()])
+    assert len(await asyncio.wait_for(pull, LIMIT)) == 1
+
+
+async def test_no_job_goes_to_two_at_a_time(bus: Bus) -> None:
+    sent = [message() for _ in range(60)]
+    await bus.publish(sent)
+    pulls = await asyncio.gather(*(bus.pull(10, 1) for _ in range(6)))
+    pulled = [lease.message.request_id for leases in pulls for lease in leases]
+    assert sorted(pulled) == sorted(job.request_id for job in sent)
+
+
+async def test_a_job_comes_back_when_its_lease_is_over(bus: Bus) -> None:
+    await bus.publish([message()])
+    first = await pull_one(bus)
+    second = await pull_one(bus)
+    assert second.message == first.message
+    assert (first.attempt, second.attempt) == (1, 2)
+
+
+async def test_a_renewed_lease_is_not_over(bus: Bus) -> None:
+    await bus.publish([message()])
+    lease = await pull_one(bus)
+    for _ in range(12):
+        assert await bus.pull(1, ACK_WAIT / 8) == []
+        await lease.renew()
+    await lease.ack()
+    assert await bus.backlog() == (0, 0)
+
+
+async def test_a_released_job_comes_back(bus: Bus) -> None:
+    await bus.publish([message()])
+    await (await pull_one(bus)).release()
+    assert (await pull_one(bus)).attempt == 2
+
+
+async def test_a_job_released_with_a_delay_comes_back_later(bus: Bus) -> None:
+    sent = message(), message()
+    await bus.publish(sent)
+    first = await pull_one(bus)
+    await first.release(delay=1)
+    second, third = await pull_all(bus, 2)
+    assert [first.message, second.message, third.message] == [*sent, sent[0]]
+
+
+async def test_an_ack_does_not_fence(bus: Bus) -> None:
+    """The queue takes the ack of a lease that is over, so only a state write may decide."""
+    await bus.publish([message()])
+    stale = await pull_one(bus)
+    await pull_one(bus)
+    await stale.ack()
+    assert await bus.backlog() == (0, 0)
+
+
+async def test_a_job_is_delivered_once_more_than_max_deliver_and_then_no_more(bus: Bus) -> None:
+    """The last delivery is for a worker to write that the job failed."""
+    await bus.publish([message()])
+    attempts = []
+    for _ in range(6):
+        lease = await pull_one(bus)
+        attempts.append(lease.attempt)
+        await lease.release()
+    assert attempts == [1, 2, 3, 4, 5, 6]
+    assert await bus.pull(1, 0.2) == []
+
+
+async def test_a_cancelled_pull_loses_nothing(bus: Bus) -> None:
+    pull = asyncio.create_task(bus.pull(8, LIMIT))
+    await asyncio.sleep(0.1)
+    pull.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pull
+    await bus.publish([message()])
+    assert (await pull_one(bus)).attempt == 1
+
+
+async def test_the_backlog_counts_waiting_and_leased_jobs(bus: Bus) -> None:
+    await bus.publish([message() for _ in range(5)])
+    leases = await pull_all(bus, 2)
+    assert await bus.backlog() == (3, 2)
+    await leases[0].ack()
+    found = await bus.backlog()
+    assert (found.pending, found.leased) == (3, 1)
+
+
+async def test_a_batch_or_one_job_can_be_taken_off_the_queue(bus: Bus) -> None:
+    kept, gone = [message("kept") for _ in range(3)], [message("gone") for _ in range(4)]
+    await bus.publish([*kept, *gone])
+    assert await bus.drop_queued("gone") == 4
+    assert await bus.drop_queued("kept", kept[1].request_id) == 1
+    assert await bus.drop_queued("kept", "unknown") == 0
+    assert [lease.message for lease in await bus.pull(10, 1)] == [kept[0], kept[2]]
+
+
+async def test_a_dropped_job_that_was_leased_is_not_delivered_again(bus: Bus) -> None:
+    await bus.publish([message()])
+    lease = await pull_one(bus)
+    assert await bus.drop_queued("b") == 1
+    await lease.renew()
+    await lease.release()
+    assert await bus.pull(1, 0.2) == []
+
+
+async def test_a_message_over_the_servers_limit_names_its_job_and_nothing_is_published(
+    bus: Bus,
+) -> None:
+    large = message(filename="huge.pdf", custom_prompt="x" * 2 * 1024 * 1024)
+    with pytest.raises(BusError, match=rf"{large.request_id} \(huge.pdf\)"):
+        await bus.publish([message(), large])
+    assert await bus.backlog() == (0, 0)
+
+
+async def test_a_message_of_another_schema_is_never_delivered(bus: Bus) -> None:
+    understood = message()
+    await bus.publish([message(schema_version=99), understood])
+    assert (await pull_one(bus)).message == understood
+    assert await bus.pull(10, 0.2) == []
+    assert await bus.backlog() == (0, 1)
+
+
+# --- states
+
+
+async def test_a_state_comes_back_as_it_was(bus: Bus) -> None:
+    written = record(
+        filename="Grüße/論文.pdf",
+        state=JobState.FAILED,
+        error_type=ErrorType.TIMEOUT,
+        error="no\nend",
+        pages=3,
+        finished_at=datetime(2026, 1, 31, 9, 45, tzinfo=UTC),
+        options={"n": 1},
+    )
+    (revision,) = await bus.put_states([written])
+    assert await bus.get_state("b", written.job_id) == StateEntry(written, revision)
+
+
+async def test_an_unknown_state_is_none(bus: Bus) -> None:
+    assert await bus.get_state("b", "unknown") is None
+    assert await bus.states("b") == await bus.states() == []
+
+
+async def test_states_are_put_unconditionally_and_revisions_rise(bus: Bus) -> None:
+    records = [record(position=i) for i in range(20)]
+    first = await bus.put_states(records)
+    second = await bus.put_states(records[:5])
+    assert first + second == sorted({*first, *second})
+
+
+async def test_a_state_is_updated_only_from_the_revision_that_was_read(bus: Bus) -> None:
+    queued = record(state=JobState.QUEUED)
+    (revision,) = await bus.put_states([queued])
+    running = queued.but(state=JobState.RUNNING)
+    newer = await bus.update_state(running, revision)
+    assert newer > revision
+    with pytest.raises(StateConflict, match=queued.job_id):
+        await bus.update_state(queued.but(state=JobState.DONE), revision)
+    assert await bus.get_state("b", queued.job_id) == StateEntry(running, newer)
+
+
+async def test_revision_0_stands_for_no_record(bus: Bus) -> None:
+    new = record()
+    revision = await bus.update_state(new, 0)
+    with pytest.raises(StateConflict):
+        await bus.update_state(new, 0)
+    assert await bus.get_state("b", new.job_id) == StateEntry(new, revision)
+
+
+async def test_of_many_writers_one_wins(bus: Bus) -> None:
+    (revision,) = await bus.put_states([job := record()])
+    rivals = [job.but(worker=f"w{i}") for i in range(20)]
+    outcomes = await asyncio.gather(
+        *(bus.update_state(rival, revision) for rival in rivals), return_exceptions=True
+    )
+    winners = [w for w, outcome in zip(rivals, outcomes, strict=True) if isinstance(outcome, int)]
+    assert len(winners) == 1
+    stored = await bus.get_state("b", job.job_id)
+    assert stored is not None
+    assert [stored.record] == winners
+
+
+async def test_many_updates_tell_each_ones_outcome(bus: Bus) -> None:
+    jobs = [record(position=i) for i in range(6)]
+    revisions = await bus.put_states(jobs)
+    await bus.update_state(jobs[2].but(state=JobState.CANCELLED), revisions[2])
+    queued = [
+        StateEntry(job.but(state=JobState.QUEUED), revision)
+        for job, revision in zip(jobs, revisions, strict=True)
+    ]
+    outcomes = await bus.update_states(queued)
+    assert [position for position, outcome in enumerate(outcomes) if outcome is None] == [2]
+    states = {entry.record.position: entry for entry in await bus.states("b")}
+    assert states[2].record.state is JobState.CANCELLED
+    assert all(states[i].revision == outcomes[i] for i in (0, 1, 3, 4, 5))
+
+
+async def test_a_snapshot_holds_each_job_once_with_its_last_state(bus: Bus) -> None:
+    jobs = [record(f"b{i % 2}", position=i) for i in range(2500)]
+    revisions = await bus.put_states(jobs)
+    ended = [
+        StateEntry(job.but(state=JobState.DONE), revision)
+        for job, revision in zip(jobs[:1200], revisions, strict=False)
+    ]
+    await bus.update_states(ended)
+    every = {entry.record.position: entry.record for entry in await bus.states()}
+    assert [every[i].state is JobState.DONE for i in range(2500)] == [i < 1200 for i in range(2500)]
+    assert len(await bus.states()) == 2500
+    assert {entry.record.batch for entry in await bus.states("b1")} == {"b1"}
+    assert len(await bus.states("b1")) == 1250
+
+
+async def test_deleted_states_are_forgotten(bus: Bus) -> None:
+    jobs = [record() for _ in range(3)]
+    await bus.put_states([*jobs, record("other")])
+    await bus.delete_states("b", [jobs[0].job_id, jobs[2].job_id, "unknown"])
+    assert [entry.record for entry in await bus.states("b")] == [jobs[1]]
+    assert len(await bus.states()) == 2
+    assert await bus.get_state("b", jobs[0].job_id) is None
+    assert await bus.update_state(jobs[0], 0) > 0
+
+
+async def test_a_watch_gives_what_is_there_then_a_mark_then_each_change(bus: Bus) -> None:
+    jobs = [record(position=i) for i in range(3)]
+    revisions = await bus.put_states([*jobs, record("other")])
+    async with asyncio.timeout(LIMIT), aclosing(bus.watch("b")) as entries:
+        seen = [await anext(entries) for _ in range(4)]
+        there = [StateEntry(*pair) for pair in zip(jobs, revisions[:3], strict=True)]
+        assert sorted(filter(None, seen), key=lambda entry: entry.revision) == there
+        assert seen[3] is None
+        await bus.put_states([record("other")])
+        queued = jobs[1].but(state=JobState.QUEUED)
+        revision = await bus.update_state(queued, revisions[1])
+        assert await anext(entries) == StateEntry(queued, revision)
+        (revision,) = await bus.put_states([new := record()])
+        assert await anext(entries) == StateEntry(new, revision)
+
+
+async def test_a_watch_of_an_empty_batch_begins_with_the_mark(bus: Bus) -> None:
+    async with asyncio.timeout(LIMIT), aclosing(bus.watch("b")) as entries:
+        assert await anext(entries) is None
+        await bus.put_states([record()])
+        assert await anext(entries) is not None
+
+
+async def test_watches_do_not_take_entries_from_each_other(bus: Bus) -> None:
+    async with (
+        asyncio.timeout(LIMIT),
+        aclosing(bus.watch("b")) as one,
+        aclosing(bus.watch("b")) as two,
+    ):
+        assert (await anext(one), await anext(two)) == (None, None)
+        await bus.put_states([record()])
+        first = await anext(one)
+        assert first is not None
+        assert first == await anext(two)
+
+
+async def test_a_watch_sees_the_last_state_of_every_job_under_a_storm_of_writes(bus: Bus) -> None:
+    jobs = [record(position=i) for i in range(300)]
+    last: dict[int, JobState] = {}
+
+    async def watch() -> None:
+        async with aclosing(bus.watch("b")) as entries:
+            async for entry in entries:
+                if entry is not None:
+                    last[entry.record.position] = entry.record.state
+                if len(last) == 300 and set(last.values()) == {JobState.DONE}:
+                    return
+
+    watching = asyncio.create_task(watch())
+    for state in JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING, JobState.DONE:
+        await bus.put_states([job.but(state=state) for job in jobs])
+    await asyncio.wait_for(watching, LIMIT)
+
+
+# --- progress, cancels, workers
+
+
+async def test_page_progress_reaches_those_who_listen_to_the_batch(bus: Bus) -> None:
+    told = PageProgress(job_id="j", batch="b", pages_done=3, pages=9)
+    async with asyncio.timeout(LIMIT), aclosing(bus.progress("b")) as progress:
+        heard = asyncio.ensure_future(anext(progress))
+        while not heard.done():
+            bus.tell_progress(told.but(batch="other"))
+            bus.tell_progress(told)
+            await asyncio.sleep(0.02)
+        assert heard.result() == told
+
+
+@pytest.mark.parametrize("job_id", [None, "j1"])
+async def test_a_cancel_reaches_the_workers(bus: Bus, job_id: str | None) -> None:
+    async with asyncio.timeout(LIMIT), aclosing(bus.cancellations()) as cancels:
+        heard = asyncio.ensure_future(anext(cancels))
+        while not heard.done():
+            await bus.broadcast_cancel("b", job_id)
+            await asyncio.sleep(0.02)
+        assert heard.result() == ("b", job_id)
+
+
+def worker(name: str, **changes: object) -> WorkerInfo:
+    made = WorkerInfo(
+        worker=name,
+        host="höst",
+        pid=1,
+        parsers=2,
+        processors=("docling-parse",),
+        version="0",
+        started_at=utc_now(),
+    )
+    return made.but(**changes)
+
+
+async def test_workers_are_listed_from_their_announcement_to_their_withdrawal(bus: Bus) -> None:
+    one, two = worker("host-1-aa"), worker("host-2-bb")
+    await bus.announce(one)
+    await bus.announce(two)
+    busy = two.but(jobs=("j1",))
+    await bus.announce(busy)
+    assert sorted(await bus.workers(), key=lambda w: w.worker) == [one, busy]
+    await bus.withdraw("host-1-aa")
+    await bus.withdraw("never-there")
+    assert await bus.workers() == [busy]
+
+
+async def test_a_round_trip_leaves_no_trace(bus: Bus) -> None:
+    assert await bus.round_trip() >= 0
+    assert await bus.workers() == []
+    assert await bus.states() == []

@@ -1,0 +1,570 @@
+"""The bus on a real server when something goes wrong, and what is NATS' alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import psutil
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import RawStreamMsg
+
+from docnats.bus import NatsBus, StateEntry, schema
+from docnats.bus.link import Link
+from docnats.config import NatsConfig, StackConfig
+from docnats.errors import BusError, StateConflict
+from docnats.models import JobState, PageProgress
+from docnats.names import Names
+from docnats.stack.binaries import find_nats_server
+from tests.conftest import RestartableServer
+from tests.ports.test_bus import LIMIT, message, pull_all, pull_one, record, worker
+
+
+@pytest_asyncio.fixture
+async def bus(nats_config: NatsConfig) -> AsyncIterator[NatsBus]:
+    async with NatsBus(nats_config) as bus:
+        await bus.ensure()
+        yield bus
+
+
+@pytest_asyncio.fixture
+async def fragile(nats_server: RestartableServer) -> AsyncIterator[NatsBus]:
+    """Yield a bus to the server that ``nats_server`` kills and restarts."""
+    async with NatsBus(nats_server.config.but(request_timeout=LIMIT)) as bus:
+        await bus.ensure()
+        yield bus
+
+
+async def api(bus: NatsBus, endpoint: str, **body: Any) -> dict[str, Any]:
+    return await bus._connection.api(endpoint, body)
+
+
+def names_of(bus: NatsBus) -> Names:
+    return Names(bus._connection.config.namespace)
+
+
+async def crash(server: RestartableServer) -> None:
+    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(server.restart)
+
+
+# --- reaching a server
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+async def connecting(config: NatsConfig) -> str:
+    """Return the error of connecting, which must come."""
+    with pytest.raises(BusError) as caught:
+        async with NatsBus(config):
+            pass
+    return str(caught.value)
+
+
+async def test_where_nothing_listens_the_error_names_the_servers_and_nats_url() -> None:
+    servers = [f"nats://127.0.0.1:{free_port()}" for _ in range(2)]
+    error = await connecting(NatsConfig(servers=servers, connect_timeout=2))
+    assert all(f"nothing listens at {server}" in error for server in servers)
+    assert "NATS_URL" in error
+
+
+async def test_an_unknown_host_is_named() -> None:
+    error = await connecting(NatsConfig(servers="nats://no-such-host.invalid:4222"))
+    assert "no-such-host.invalid" in error
+
+
+async def test_a_server_that_says_nothing_is_not_waited_for_long() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"nats://127.0.0.1:{silent.getsockname()[1]}"
+        error = await connecting(NatsConfig(servers=url, connect_timeout=0.3))
+    assert f"{url} did not answer within 0.3 s" in error
+
+
+@pytest.mark.parametrize("wrong", [{"password": "not-it"}, {"user": None, "password": None}])
+async def test_wrong_credentials_are_told_without_showing_them(
+    nats_config: NatsConfig, wrong: dict[str, Any]
+) -> None:
+    error = await connecting(nats_config.but(**wrong))
+    assert "refuses us" in error
+    assert "NATS_PASSWORD" in error
+    assert "not-it" not in error
+
+
+async def test_of_several_servers_one_that_lives_is_enough(nats_config: NatsConfig) -> None:
+    dead = [f"nats://127.0.0.1:{free_port()}" for _ in range(3)]
+    async with NatsBus(nats_config.but(servers=[*dead, *nats_config.servers])) as bus:
+        await bus.ensure()
+
+
+@pytest.fixture
+def core_only(tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a server without JetStream."""
+    binary = str(find_nats_server(StackConfig()))
+    port = free_port()
+    command = [binary, "-a", "127.0.0.1", "-p", str(port), "-l", str(tmp_path / "nats.log")]
+    with subprocess.Popen(command) as server:
+        yield f"nats://127.0.0.1:{port}"
+        server.terminate()
+
+
+async def test_a_server_without_jetstream_is_told_at_once(core_only: str) -> None:
+    async with asyncio.timeout(LIMIT):
+        while True:
+            try:
+                bus = await NatsBus(NatsConfig(servers=core_only, request_timeout=600)).__aenter__()
+                break
+            except BusError:
+                await asyncio.sleep(0.05)  # it is still starting
+        with pytest.raises(BusError, match="JetStream is not available"):
+            await bus.ensure()
+        await bus.__aexit__(None, None, None)
+
+
+async def test_nothing_works_before_entering_and_after_leaving(nats_config: NatsConfig) -> None:
+    bus = NatsBus(nats_config)
+    with pytest.raises(BusError, match="closed"):
+        await bus.round_trip()
+    async with bus:
+        await bus.ensure()
+    with pytest.raises(BusError, match="closed"):
+        await bus.publish([message()])
+
+
+async def test_leaving_ends_every_wait_and_leaves_no_task(nats_config: NatsConfig) -> None:
+    before = asyncio.all_tasks()
+    async with NatsBus(nats_config) as bus:
+        await bus.ensure()
+        watch, cancels = bus.watch("b"), bus.cancellations()
+        assert await anext(watch) is None
+        waiting = [asyncio.ensure_future(anext(it)) for it in (watch, cancels)]
+        waiting.append(asyncio.create_task(bus.pull(1, 600)))  # type: ignore[arg-type]
+        bus.tell_progress(PageProgress(job_id="j", batch="b", pages_done=1, pages=2))
+        await bus.round_trip()
+    ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), LIMIT)
+    assert [type(outcome) for outcome in ended] == [BusError] * 3
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before | {asyncio.current_task()}
+
+
+# --- what is created
+
+
+async def test_ensure_may_be_called_again_and_by_many(nats_config: NatsConfig) -> None:
+    async with NatsBus(nats_config) as bus, NatsBus(nats_config) as other:
+        await asyncio.gather(*(b.ensure() for b in (bus, other) for _ in range(4)))
+        await bus.publish([message()])
+        await other.ensure()
+        assert await other.backlog() == (1, 0)
+
+
+async def test_ensure_updates_what_the_server_lets_it(nats_config: NatsConfig) -> None:
+    async with NatsBus(nats_config) as bus:
+        await bus.ensure()
+        names = names_of(bus)
+        await api(bus, f"STREAM.PURGE.{names.jobs_stream}")
+        info = await api(bus, f"STREAM.INFO.{names.dead_letters_stream}")
+        config = {**info["config"], "max_age": 0, "max_bytes": 10_000_000}
+        await api(bus, f"STREAM.UPDATE.{names.dead_letters_stream}", **config)
+    changed = nats_config.but(ack_wait=77, max_deliver=9, max_ack_pending=123)
+    async with NatsBus(changed) as bus:
+        await bus.ensure()
+        info = await api(bus, f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer()}")
+        assert info["config"]["ack_wait"] == 77e9
+        assert info["config"]["max_deliver"] == 10
+        assert info["config"]["max_ack_pending"] == 123
+        info = await api(bus, f"STREAM.INFO.{names.dead_letters_stream}")
+        assert info["config"]["max_age"] == schema.KEPT
+        assert info["config"]["max_bytes"] == 10_000_000, "an operator's own setting stays"
+
+
+async def test_an_incompatible_stream_is_named(nats_config: NatsConfig) -> None:
+    async with NatsBus(nats_config) as bus:
+        names = names_of(bus)
+        await api(
+            bus,
+            f"STREAM.CREATE.{names.jobs_stream}",
+            name=names.jobs_stream,
+            subjects=[names.jobs_filter],
+            storage="memory",
+        )
+        with pytest.raises(BusError, match=f"{names.jobs_stream}.*DOCNATS_NAMESPACE"):
+            await bus.ensure()
+
+
+async def test_more_replicas_than_servers_are_refused_with_the_servers_words(
+    nats_config: NatsConfig,
+) -> None:
+    async with NatsBus(nats_config.but(replicas=3)) as bus:
+        with pytest.raises(BusError, match="replicas"):
+            await bus.ensure()
+
+
+async def test_two_namespaces_do_not_see_each_other(nats_config: NatsConfig) -> None:
+    other_config = nats_config.but(namespace=f"{nats_config.namespace}-2")
+    async with NatsBus(nats_config) as bus, NatsBus(other_config) as other:
+        await asyncio.gather(bus.ensure(), other.ensure())
+        await bus.publish([message()])
+        await bus.put_states([record()])
+        assert await other.pull(1, 0.1) == []
+        assert await other.states() == []
+
+
+# --- messages nobody understands
+
+
+async def dead_letters(bus: NatsBus) -> list[RawStreamMsg]:
+    names = names_of(bus)
+    info = await api(bus, f"STREAM.INFO.{names.dead_letters_stream}")
+    stream = (await bus._connection.link())._client.jetstream()
+    last = info["state"]["last_seq"]
+    return [await stream.get_msg(names.dead_letters_stream, seq) for seq in range(1, last + 1)]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "reason"),
+    [
+        (b"\xff\xfe not JSON", "undecodable", "JSON"),
+        (b"{}", "undecodable", "request_id: Field required"),
+        (message(schema_version=7).to_json(), "schema", "schema_version 7 is not 1"),
+    ],
+)
+async def test_an_undecodable_message_goes_to_the_dead_letters_with_its_reason(
+    bus: NatsBus, data: bytes, kind: str, reason: str
+) -> None:
+    names = names_of(bus)
+    await bus._connection.ask(names.job_subject("b", "j"), data)
+    await bus.publish([good := message()])
+    assert [lease.message for lease in await bus.pull(10, 1)] == [good]
+    (letter,) = await dead_letters(bus)
+    assert letter.data == data
+    assert letter.subject == names.dead_letter_subject(kind)
+    assert letter.headers is not None
+    assert reason in unquote(letter.headers["Docnats-Reason"])
+    assert unquote(letter.headers["Docnats-Subject"]) == names.job_subject("b", "j")
+    assert await bus.backlog() == (0, 1)
+
+
+async def test_the_reason_of_a_dead_letter_does_not_show_what_is_in_it(bus: NatsBus) -> None:
+    body = json.loads(message().to_json()) | {"options": {"password": "geheim"}, "file_size": -1}
+    await bus._connection.ask(names_of(bus).job_subject("b", "j"), json.dumps(body).encode())
+    assert await bus.pull(10, 0.2) == []
+    (letter,) = await dead_letters(bus)
+    assert letter.headers is not None
+    assert "file_size" in letter.headers["Docnats-Reason"]
+    assert "geheim" not in letter.headers["Docnats-Reason"]
+
+
+async def test_a_dead_letter_of_the_largest_size_is_moved_too(bus: NatsBus) -> None:
+    link = await bus._connection.link()
+    await bus._connection.ask(names_of(bus).job_subject("b", "j"), b"x" * link.max_payload)
+    assert await bus.pull(10, 0.2) == []
+    assert len(await dead_letters(bus)) == 1
+    assert await bus.backlog() == (0, 0)
+
+
+async def test_the_server_tells_the_advisories_stream_of_jobs_given_up(
+    nats_config: NatsConfig,
+) -> None:
+    async with NatsBus(nats_config.but(max_deliver=1, ack_wait=1)) as bus:
+        await bus.ensure()
+        await bus.publish([message()])
+        for _ in range(2):
+            await (await pull_one(bus)).release()
+        names = names_of(bus)
+        assert await bus.pull(1, 0.2) == []
+        async with asyncio.timeout(LIMIT):
+            while True:
+                info = await api(bus, f"STREAM.INFO.{names.advisories_stream}")
+                if info["state"]["messages"]:
+                    break
+                await asyncio.sleep(0.05)
+
+
+# --- much at a time
+
+
+async def test_2000_queued_jobs_are_dropped_at_once(bus: NatsBus) -> None:
+    await bus.publish([message("gone") for _ in range(2000)])
+    await bus.publish([kept := message("kept")])
+    assert await bus.backlog() == (2001, 0)
+    assert await bus.drop_queued("gone") == 2000
+    assert await bus.backlog() == (1, 0)
+    assert (await pull_one(bus)).message == kept
+
+
+async def test_pulls_cancelled_at_any_moment_lose_nothing(nats_config: NatsConfig) -> None:
+    """Jobs that had arrived come back at once, not only when their lease of 30 s is over."""
+    sent = [message() for _ in range(40)]
+    async with NatsBus(nats_config.but(max_deliver=100)) as bus:
+        await bus.ensure()
+        publishing = asyncio.create_task(slowly(bus, sent))
+        for i in range(60):
+            pull = asyncio.create_task(bus.pull(5, 5))
+            await asyncio.sleep(random.Random(i).random() / 100)  # noqa: S311 - spreads the cancels
+            pull.cancel()
+            (outcome,) = await asyncio.gather(pull, return_exceptions=True)
+            if isinstance(outcome, list):
+                await asyncio.gather(*(lease.release() for lease in outcome))
+        await publishing
+        leases = await pull_all(bus, 40)
+    assert {lease.message.request_id for lease in leases} == {job.request_id for job in sent}
+
+
+async def slowly(bus: NatsBus, jobs: list[Any]) -> None:
+    for job in jobs:
+        await bus.publish([job])
+        await asyncio.sleep(0.01)
+
+
+# --- a lost answer
+
+
+@pytest.fixture
+def lose_answers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lose the connection in place of the next answers, as many as the list holds items."""
+    losses: list[int] = []
+    answer = Link._on_answer
+
+    async def lossy(link: Link, arrived: Msg) -> None:
+        if losses:
+            losses.pop()
+            link.lose()
+        else:
+            await answer(link, arrived)
+
+    monkeypatch.setattr(Link, "_on_answer", lossy)
+    return losses
+
+
+async def test_an_update_whose_answer_was_lost_is_known_as_ones_own(
+    bus: NatsBus, lose_answers: list[int]
+) -> None:
+    (revision,) = await bus.put_states([job := record()])
+    lose_answers.append(1)
+    running = job.but(state=JobState.RUNNING)
+    written = await bus.update_state(running, revision)
+    assert await bus.get_state("b", job.job_id) == StateEntry(running, written)
+    lose_answers.append(1)
+    with pytest.raises(StateConflict):
+        await bus.update_state(job.but(state=JobState.DONE), revision)
+
+
+async def test_a_job_whose_answer_was_lost_is_queued_once(
+    bus: NatsBus, lose_answers: list[int]
+) -> None:
+    lose_answers.append(1)
+    await bus.publish([message()])
+    assert await bus.backlog() == (1, 0)
+
+
+async def test_an_ack_whose_answer_was_lost_is_sent_again(
+    bus: NatsBus, lose_answers: list[int]
+) -> None:
+    await bus.publish([message()])
+    lease = await pull_one(bus)
+    lose_answers.append(1)
+    await lease.ack()
+    assert await bus.backlog() == (0, 0)
+
+
+async def test_when_answers_never_come_the_wait_is_bounded(
+    nats_config: NatsConfig, lose_answers: list[int]
+) -> None:
+    async with NatsBus(nats_config.but(request_timeout=0.5)) as bus:
+        lose_answers.extend(range(1000))
+        with pytest.raises(BusError):
+            await bus.round_trip()
+
+
+# --- a server that dies
+
+
+async def test_a_waiting_pull_survives_a_crash_of_the_server(
+    fragile: NatsBus, nats_server: RestartableServer
+) -> None:
+    pull = asyncio.create_task(fragile.pull(1, 2 * LIMIT))
+    await asyncio.sleep(0.1)
+    await crash(nats_server)
+    await fragile.publish([sent := message()])
+    (lease,) = await asyncio.wait_for(pull, LIMIT)
+    assert (lease.message, lease.attempt) == (sent, 1)
+
+
+async def test_queue_leases_and_states_survive_a_crash_of_the_server(
+    fragile: NatsBus, nats_server: RestartableServer
+) -> None:
+    jobs = [message(), message()]
+    await fragile.publish(jobs)
+    lease = await pull_one(fragile)
+    (revision,) = await fragile.put_states([state := record()])
+    await crash(nats_server)
+    await lease.renew()
+    await lease.ack()
+    assert (await pull_one(fragile)).message == jobs[1]
+    assert await fragile.states("b") == [StateEntry(state, revision)]
+    assert await fragile.update_state(state.but(state=JobState.QUEUED), revision) > revision
+
+
+async def test_what_is_asked_during_an_outage_is_done_after_it(
+    fragile: NatsBus, nats_server: RestartableServer
+) -> None:
+    await asyncio.to_thread(nats_server.kill)
+    jobs = [message() for _ in range(50)]
+    asked = asyncio.gather(
+        fragile.publish(jobs), fragile.put_states([record()]), fragile.announce(worker("w"))
+    )
+    await asyncio.sleep(0.2)
+    assert not asked.done()
+    await asyncio.to_thread(nats_server.restart)
+    await asyncio.wait_for(asked, LIMIT)
+    assert (await fragile.backlog()).pending == 50
+    assert len(await fragile.states()) == 1
+
+
+async def test_a_crash_amid_ten_thousand_writes_loses_none(
+    fragile: NatsBus, nats_server: RestartableServer
+) -> None:
+    jobs = [record(position=i) for i in range(10_000)]
+    writing = asyncio.create_task(fragile.put_states(jobs))
+    await asyncio.sleep(0.15)
+    await crash(nats_server)
+    revisions = await asyncio.wait_for(writing, 2 * LIMIT)
+    entries = {entry.record.position: entry for entry in await fragile.states("b")}
+    assert [entries[i].record for i in range(10_000)] == jobs
+    assert [entries[i].revision for i in range(10_000)] == revisions
+
+
+async def test_a_watch_gives_current_and_later_states_after_a_crash(
+    fragile: NatsBus, nats_server: RestartableServer
+) -> None:
+    one, two = record(), record()
+    async with asyncio.timeout(2 * LIMIT), aclosing(fragile.watch("b")) as entries:
+        await fragile.put_states([one])
+        seen = [await anext(entries), await anext(entries)]
+        assert None in seen
+        following = asyncio.create_task(until(entries, two.job_id))
+        await crash(nats_server)
+        await fragile.put_states([two])
+        found = await following
+    assert None not in found, "the mark comes once"
+    assert {entry.record.job_id for entry in found if entry} >= {one.job_id, two.job_id}
+
+
+async def until(entries: Any, job_id: str) -> list[StateEntry | None]:
+    found = []
+    async for entry in entries:
+        found.append(entry)
+        if entry is not None and entry.record.job_id == job_id:
+            break
+    return found
+
+
+async def test_progress_and_cancels_are_heard_after_a_crash(
+    fragile: NatsBus, nats_server: RestartableServer
+) -> None:
+    told = PageProgress(job_id="j", batch="b", pages_done=1, pages=2)
+    async with (
+        asyncio.timeout(2 * LIMIT),
+        aclosing(fragile.progress("b")) as progress,
+        aclosing(fragile.cancellations()) as cancels,
+    ):
+        heard = [asyncio.ensure_future(anext(it)) for it in (progress, cancels)]
+        await asyncio.sleep(0.1)
+        await crash(nats_server)
+        while not all(future.done() for future in heard):
+            fragile.tell_progress(told)
+            await fragile.broadcast_cancel("b")
+            await asyncio.sleep(0.02)
+        assert [future.result() for future in heard] == [told, ("b", None)]
+
+
+async def test_an_outage_is_waited_out_only_for_so_long(
+    nats_server: RestartableServer,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Each call fails with the server's name; afterwards the same bus works again."""
+    caplog.set_level(logging.DEBUG, "docnats")
+    async with NatsBus(nats_server.config.but(request_timeout=0.5)) as bus:
+        await bus.ensure()
+        await asyncio.to_thread(nats_server.kill)
+        with pytest.raises(BusError, match=rf"{nats_server.config.servers[0]}.* 0.5 s"):
+            await bus.publish([message()])
+        with pytest.raises(BusError):
+            await bus.pull(1, 0.1)
+        bus.tell_progress(PageProgress(job_id="j", batch="b", pages_done=1, pages=2))
+        await asyncio.to_thread(nats_server.restart)
+        async with asyncio.timeout(LIMIT):
+            await bus._connection.link(LIMIT)
+            assert await bus.backlog() == (0, 0)
+    assert any("connecting again" in line.message for line in caplog.records)
+    assert any("connected to NATS again" in line.message for line in caplog.records)
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_frozen_server_is_not_waited_for_for_ever(nats_server: RestartableServer) -> None:
+    async with NatsBus(nats_server.config.but(request_timeout=0.5)) as bus:
+        await bus.ensure()
+        nats_server.signal(signal.SIGSTOP)
+        try:
+            while psutil.Process(nats_server.pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            with pytest.raises(BusError, match=r"nobody at .* answered the state record of job"):
+                await bus.put_states([record()])
+        finally:
+            nats_server.signal(signal.SIGCONT)
+        assert await bus.round_trip() > 0
+
+
+async def test_closing_during_an_outage_ends_at_once(nats_server: RestartableServer) -> None:
+    before = asyncio.all_tasks()
+    async with NatsBus(nats_server.config) as bus:
+        await bus.ensure()
+        waiting = asyncio.create_task(bus.pull(1, 600))
+        await asyncio.to_thread(nats_server.kill)
+        await asyncio.sleep(0.1)
+    (outcome,) = await asyncio.wait_for(asyncio.gather(waiting, return_exceptions=True), LIMIT)
+    assert isinstance(outcome, BusError)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before | {asyncio.current_task()}
+
+
+async def test_workers_that_stop_announcing_themselves_are_forgotten(
+    nats_config: NatsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "WORKER_TTL", 1.0)
+    async with NatsBus(nats_config) as bus:
+        await bus.ensure()
+        await bus.announce(worker("w"))
+        assert len(await bus.workers()) == 1
+        async with asyncio.timeout(LIMIT):
+            while await bus.workers():  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.1)
+
+
+async def test_other_clients_may_read_the_state_bucket_as_a_kv_bucket(bus: NatsBus) -> None:
+    """The state bucket is a plain NATS KV bucket, for tools and other languages."""
+    (revision,) = await bus.put_states([job := record()])
+    client: Client = (await bus._connection.link())._client
+    bucket = await client.jetstream().key_value(names_of(bus).states_bucket)
+    entry = await bucket.get(names_of(bus).state_key("b", job.job_id))
+    assert (entry.value, entry.revision) == (job.to_json(), revision)
+    await bucket.delete(names_of(bus).state_key("b", job.job_id))
+    assert await bus.states() == []

@@ -1,0 +1,441 @@
+"""The storage port: one suite for the fake and for real servers, then what is S3's alone."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from docnats.config import S3Config
+from docnats.errors import ObjectMissing, StorageError
+from docnats.storage import PresignedHttp, S3Storage, Storage
+from docnats.storage.content import Bytes, LocalFile
+from docnats.storage.multipart import MultipartUpload
+from tests.conftest import RestartableServer
+from tests.fakes.storage import FakePresignedHttp, FakeStorage
+
+MIB = 1024 * 1024
+SIZES = [0, 1, MIB, 3 * MIB + 1]
+ODD_NAMES = ["a b.pdf", "Grüße/論文 №1.pdf", "100%+&=?#.pdf", "quote'\"<>.pdf"]
+
+
+def some_bytes(size: int) -> bytes:
+    return random.Random(size).randbytes(size)  # noqa: S311 - test data
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class StoragePort:
+    """What every object store must do; subclasses say which one."""
+
+    @pytest.mark.parametrize("size", SIZES)
+    async def test_a_file_comes_back_as_it_was(
+        self, storage: Storage, tmp_path: Path, size: int
+    ) -> None:
+        data = some_bytes(size)
+        (tmp_path / "in").write_bytes(data)
+        stored = await storage.put_file("k", tmp_path / "in")
+        got = await storage.get_file("k", tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == data
+        assert (stored.size, stored.sha256) == (got.size, got.sha256) == (size, sha256(data))
+        assert got.modified is not None
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+    @pytest.mark.parametrize("size", SIZES)
+    async def test_bytes_come_back_as_they_were(self, storage: Storage, size: int) -> None:
+        data = some_bytes(size)
+        stored = await storage.put_bytes("k", data)
+        assert await storage.get_bytes("k") == data
+        assert (stored.key, stored.size, stored.sha256) == ("k", size, sha256(data))
+
+    async def test_a_second_put_replaces_the_first(self, storage: Storage) -> None:
+        await storage.put_bytes("k", b"first")
+        await storage.put_bytes("k", b"second")
+        assert await storage.get_bytes("k") == b"second"
+
+    async def test_keys_may_hold_spaces_and_any_script(
+        self, storage: Storage, http: PresignedHttp, tmp_path: Path
+    ) -> None:
+        for name in ODD_NAMES:
+            await http.put(await storage.presign_put(name), name.encode())
+        listed = [found.key async for found in storage.list("")]
+        assert listed == sorted(name for name in ODD_NAMES)
+        for name in ODD_NAMES:
+            assert await storage.get_bytes(name) == name.encode()
+            await http.get_file(await storage.presign_get(name), tmp_path / "out")
+            assert (tmp_path / "out").read_bytes() == name.encode()
+        await storage.delete(listed)
+        assert [found async for found in storage.list("")] == []
+
+    async def test_a_missing_object_is_named_and_leaves_the_target_alone(
+        self, storage: Storage, tmp_path: Path
+    ) -> None:
+        (tmp_path / "out").write_text("as before")
+        with pytest.raises(ObjectMissing, match=f"{storage.bucket}/none") as caught:
+            await storage.get_file("none", tmp_path / "out")
+        assert not caught.value.transient
+        assert [p.read_text() for p in tmp_path.iterdir()] == ["as before"]
+        with pytest.raises(ObjectMissing):
+            await storage.get_bytes("none")
+
+    async def test_a_missing_bucket_is_not_a_missing_object(self, storage: Storage) -> None:
+        bucket = f"none-{uuid4().hex}"
+        with pytest.raises(StorageError, match=bucket) as caught:
+            await storage.get_bytes("k", bucket=bucket)
+        assert not isinstance(caught.value, ObjectMissing)
+        assert not caught.value.transient
+        with pytest.raises(StorageError, match=bucket):
+            [found async for found in storage.list("", bucket=bucket)]
+
+    async def test_a_missing_file_is_the_callers_oserror(
+        self, storage: Storage, tmp_path: Path
+    ) -> None:
+        with pytest.raises(FileNotFoundError):
+            await storage.put_file("k", tmp_path / "none")
+
+    async def test_a_listing_has_only_what_starts_with_the_prefix(self, storage: Storage) -> None:
+        for name in ("a/2", "a/1", "b/1"):
+            await storage.put_bytes(name, name.encode())
+        found = [one async for one in storage.list("a/", bucket=storage.bucket)]
+        assert [(one.key, one.size) for one in found] == [("a/1", 3), ("a/2", 3)]
+        assert {one.modified.tzinfo for one in found if one.modified} == {UTC}
+
+    async def test_a_thousand_and_one_objects_are_listed_and_deleted(
+        self, storage: Storage
+    ) -> None:
+        """S3 lists and deletes at most 1000 at a time."""
+        keys = [f"{number:04}" for number in range(1001)]
+        await asyncio.gather(*(storage.put_bytes(key, b"x") for key in keys))
+        assert [found.key async for found in storage.list("")] == keys
+        await storage.delete([*keys, "none"])
+        assert [found async for found in storage.list("")] == []
+
+    async def test_a_hundred_puts_at_a_time_are_all_kept(self, storage: Storage) -> None:
+        keys = [str(number) for number in range(100)]
+        await asyncio.gather(*(storage.put_bytes(key, key.encode()) for key in keys))
+        assert await asyncio.gather(*map(storage.get_bytes, keys)) == [k.encode() for k in keys]
+
+    @pytest.mark.parametrize("size", SIZES)
+    async def test_presigned_urls_need_no_credentials(
+        self, storage: Storage, http: PresignedHttp, tmp_path: Path, size: int
+    ) -> None:
+        data = some_bytes(size)
+        (tmp_path / "in").write_bytes(data)
+        await http.put(await storage.presign_put("file"), tmp_path / "in")
+        await http.put(await storage.presign_put("bytes"), data)
+        assert await storage.get_bytes("bytes") == data
+        url = await storage.presign_get("file", bucket=storage.bucket)
+        got = await http.get_file(url, tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == data
+        assert (got.size, got.sha256) == (size, sha256(data))
+
+    async def test_a_presigned_url_allows_one_verb_on_one_object(
+        self, storage: Storage, http: PresignedHttp, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ObjectMissing):
+            await http.get_file(await storage.presign_get("k"), tmp_path / "out")
+        with pytest.raises(StorageError) as caught:
+            await http.put(await storage.presign_get("k"), b"x")
+        assert not caught.value.transient
+        assert list(tmp_path.iterdir()) == []
+
+    async def test_the_bucket_may_be_ensured_by_many_at_once(self, storage: Storage) -> None:
+        await asyncio.gather(*(storage.ensure_bucket() for _ in range(4)))
+        assert await storage.has_credentials()
+
+
+class TestFakeStorage(StoragePort):
+    @pytest_asyncio.fixture
+    async def storage(self) -> FakeStorage:
+        fake = FakeStorage()
+        await fake.ensure_bucket()
+        return fake
+
+    @pytest.fixture
+    def http(self, storage: FakeStorage) -> FakePresignedHttp:
+        return FakePresignedHttp(storage)
+
+
+@pytest.fixture
+def config(s3_config: S3Config) -> S3Config:
+    """A real server's, with limits small enough for tests."""
+    return s3_config.but(
+        multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, max_concurrency=4, max_attempts=2
+    )
+
+
+@pytest_asyncio.fixture
+async def s3(config: S3Config) -> AsyncIterator[S3Storage]:
+    async with S3Storage(config) as storage:
+        await storage.ensure_bucket()
+        yield storage
+
+
+async def raw(storage: S3Storage, operation: str, **arguments: str) -> Any:
+    """Ask the server itself."""
+    async with storage._connection.request(operation) as client:
+        return await getattr(client, operation)(Bucket=storage.bucket, **arguments)
+
+
+async def unfinished(storage: S3Storage) -> list[str]:
+    """Return the keys that have parts of multipart uploads."""
+    answer = await raw(storage, "list_multipart_uploads")
+    return [upload["Key"] for upload in answer.get("Uploads", [])]
+
+
+class TestS3Storage(StoragePort):
+    @pytest.fixture
+    def storage(self, s3: S3Storage) -> S3Storage:
+        return s3
+
+    @pytest_asyncio.fixture
+    async def http(self, config: S3Config) -> AsyncIterator[PresignedHttp]:
+        async with PresignedHttp(config) as http:
+            yield http
+
+    @pytest.mark.parametrize("size", [5 * MIB + 1, 10 * MIB, 12 * MIB + 345])
+    async def test_a_file_above_the_threshold_goes_in_parts(
+        self, s3: S3Storage, tmp_path: Path, size: int
+    ) -> None:
+        data = some_bytes(size)
+        (tmp_path / "in").write_bytes(data)
+        stored = await s3.put_file("k", tmp_path / "in")
+        assert (stored.size, stored.sha256) == (size, sha256(data))
+        got = await s3.get_file("k", tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == data
+        assert got.sha256 == stored.sha256
+        head = await raw(s3, "head_object", Key="k")
+        assert head["ETag"].strip('"').endswith(f"-{-(-size // (5 * MIB))}")
+        assert await unfinished(s3) == []
+
+    async def test_a_file_at_the_threshold_goes_in_one_piece(self, s3: S3Storage) -> None:
+        data = some_bytes(5 * MIB)
+        await s3.put_bytes("k", data)
+        head = await raw(s3, "head_object", Key="k")
+        assert head["ETag"].strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+    @pytest.mark.parametrize("size", [3 * MIB, 12 * MIB])
+    async def test_a_file_is_read_once(self, s3: S3Storage, tmp_path: Path, size: int) -> None:
+        (tmp_path / "in").write_bytes(some_bytes(size))
+        file = ObservedFile(tmp_path / "in")
+        await s3._put_stream("k", file)
+        assert sum(length for _, length in file.reads) == size
+        assert file.reads == sorted(file.reads)
+
+    @pytest.mark.parametrize("size", [3 * MIB, 12 * MIB])
+    @pytest.mark.parametrize("change", ["shorter", "longer"])
+    async def test_a_file_that_changes_meanwhile_is_not_stored(
+        self, s3: S3Storage, tmp_path: Path, size: int, change: str
+    ) -> None:
+        path = tmp_path / "in"
+        path.write_bytes(some_bytes(size))
+
+        def change_it(offset: int) -> None:
+            if offset:
+                os.truncate(path, size - 1 if change == "shorter" else size + 1)
+
+        with pytest.raises(StorageError, match="in changed while") as caught:
+            await s3._put_stream("k", ObservedFile(path, change_it))
+        assert not caught.value.transient
+        assert [found async for found in s3.list("")] == []
+        assert await unfinished(s3) == []
+
+    @pytest.mark.parametrize("size", [3 * MIB, 12 * MIB])
+    async def test_a_file_that_vanishes_meanwhile_is_an_oserror(
+        self, s3: S3Storage, tmp_path: Path, size: int
+    ) -> None:
+        path = tmp_path / "in"
+        path.write_bytes(some_bytes(size))
+        file = ObservedFile(path, lambda offset: path.unlink() if offset else None)
+        with pytest.raises(FileNotFoundError):
+            await s3._put_stream("k", file)
+        assert [found async for found in s3.list("")] == []
+        assert await unfinished(s3) == []
+
+    async def test_an_upload_that_the_server_refuses_leaves_no_part(self, s3: S3Storage) -> None:
+        upload = MultipartUpload(s3._connection, s3.bucket, "k", Bytes(some_bytes(12 * MIB)))
+        upload._part_size = MIB  # under S3's minimum
+        with pytest.raises(StorageError, match="EntityTooSmall"):
+            await upload.run()
+        assert await unfinished(s3) == []
+
+    @pytest.mark.parametrize("offset", [0, 5 * MIB, 10 * MIB])
+    async def test_an_upload_cancelled_on_the_way_leaves_no_part(
+        self, s3: S3Storage, tmp_path: Path, offset: int
+    ) -> None:
+        (tmp_path / "in").write_bytes(some_bytes(12 * MIB))
+        loop, reached = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(read: int) -> None:
+            if read == offset:
+                loop.call_soon_threadsafe(reached.set)
+
+        file = ObservedFile(tmp_path / "in", tell)
+        upload = asyncio.create_task(s3._put_stream("k", file))
+        await asyncio.wait_for(reached.wait(), 30)
+        upload.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await upload
+        assert await unfinished(s3) == []
+        assert [found async for found in s3.list("")] == []
+
+    async def test_an_upload_cancelled_before_it_has_an_id_leaves_nothing(
+        self, s3: S3Storage
+    ) -> None:
+        upload = asyncio.create_task(s3.put_bytes("k", some_bytes(12 * MIB)))
+        async with asyncio.timeout(10):
+            while s3._connection._slots._value == s3._config.max_concurrency:  # noqa: ASYNC110 - the request tells nobody that it is out
+                await asyncio.sleep(0)
+        upload.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await upload
+        assert await unfinished(s3) == []
+
+    async def test_a_loop_over_a_listing_may_use_the_only_connection(
+        self, config: S3Config
+    ) -> None:
+        async with S3Storage(config.but(max_concurrency=1)) as storage:
+            await storage.ensure_bucket()
+            await storage.put_bytes("k", b"x")
+            async with asyncio.timeout(30):
+                async for found in storage.list(""):
+                    assert await storage.get_bytes(found.key) == b"x"
+
+    async def test_a_bucket_is_created_once_and_then_found(self, config: S3Config) -> None:
+        async with S3Storage(config.but(bucket_name=f"docnats-{uuid4().hex}")) as storage:
+            try:
+                await storage.ensure_bucket()
+                await storage.ensure_bucket()
+                assert [found async for found in storage.list("")] == []
+            finally:
+                await raw(storage, "delete_bucket")
+
+    @pytest.mark.parametrize(
+        ("wrong", "named"),
+        [
+            ({"aws_access_key_id": "NOBODY"}, "AWS_ACCESS_KEY_ID"),
+            ({"aws_secret_access_key": "a-wrong-secret"}, "AWS_SECRET_ACCESS_KEY"),
+        ],
+    )
+    async def test_wrong_credentials_are_told_apart_and_kept_secret(
+        self, config: S3Config, wrong: dict[str, str], named: str, tmp_path: Path
+    ) -> None:
+        async with S3Storage(config.but(**wrong)) as storage:
+            for refused in (storage.ensure_bucket(), storage.get_file("k", tmp_path / "out")):
+                with pytest.raises(StorageError, match=f"wrong credentials.*{named}") as caught:
+                    await refused
+                assert not caught.value.transient
+                shown = "".join(traceback.format_exception(caught.value))
+                assert "a-wrong-secret" not in shown
+
+    async def test_an_altered_url_is_refused_and_shown_nowhere(
+        self, s3: S3Storage, http: PresignedHttp, tmp_path: Path
+    ) -> None:
+        await s3.put_bytes("k", b"x")
+        url = (await s3.presign_get("k")).replace("Signature=", "Signature=0")
+        with pytest.raises(StorageError, match="presign_expiry") as caught:
+            await http.get_file(url, tmp_path / "out")
+        assert f"{s3.bucket}/k" in str(caught.value)
+        assert "Signature=" not in "".join(traceback.format_exception(caught.value))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+    async def test_big_files_need_little_memory(
+        self, s3: S3Storage, config: S3Config, tmp_path: Path
+    ) -> None:
+        """A 64 MiB upload in parts, 8 uploads of 5 MiB at a time, and a download: < 160 MiB."""
+        for name, size in (("big", 64), ("small", 5)):
+            with (tmp_path / name).open("wb") as file:
+                file.truncate(size * MIB)
+        secret = config.aws_secret_access_key
+        environment = {
+            **os.environ,
+            "S3_ENDPOINT_URL": str(config.endpoint_url),
+            "S3_BUCKET": config.bucket_name,
+            "AWS_ACCESS_KEY_ID": str(config.aws_access_key_id),
+            "AWS_SECRET_ACCESS_KEY": secret.get_secret_value() if secret else "",
+        }
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", TRANSFERS, tmp_path),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        shown, errors = await asyncio.wait_for(child.communicate(), 120)
+        assert child.returncode == 0, errors.decode()
+        assert (tmp_path / "back").stat().st_size == 64 * MIB
+        peak = next(line for line in shown.decode().splitlines() if line.startswith("VmHWM"))
+        assert int(peak.split()[1]) < 160 * 1024, peak
+
+
+TRANSFERS = """
+import asyncio, sys
+from pathlib import Path
+from docnats.config import S3Config
+from docnats.storage import S3Storage
+
+async def main(folder):
+    size = 5 * 1024 * 1024
+    config = S3Config(multipart_threshold=size, multipart_chunksize=size, max_concurrency=4)
+    async with S3Storage(config) as storage:
+        await storage.put_file("big", folder / "big")
+        keys = [str(number) for number in range(8)]
+        await asyncio.gather(*(storage.put_file(key, folder / "small") for key in keys))
+        await storage.get_file("big", folder / "back")
+
+asyncio.run(main(Path(sys.argv[1])))
+print(Path("/proc/self/status").read_text())
+"""
+
+
+async def test_a_server_killed_during_an_upload_is_a_passing_error(
+    s3_server: RestartableServer, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_bytes(some_bytes(12 * MIB))
+    config = s3_server.config.but(
+        multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, max_attempts=1
+    )
+    async with S3Storage(config) as storage:
+        await storage.ensure_bucket()
+
+        def kill(offset: int) -> None:
+            if offset == 5 * MIB:
+                s3_server.signal(signal.SIGKILL)
+
+        with pytest.raises(StorageError, match=str(config.endpoint_url)) as caught:
+            await storage._put_stream("k", ObservedFile(tmp_path / "in", kill))
+        assert caught.value.transient
+        await asyncio.to_thread(s3_server.kill)
+        await asyncio.to_thread(s3_server.restart)
+        stored = await storage.put_file("k", tmp_path / "in")
+        assert await storage.get_bytes("k") == (tmp_path / "in").read_bytes()
+        assert stored.size == 12 * MIB
+
+
+class ObservedFile(LocalFile):
+    """A file that tells where it is read, before it is."""
+
+    def __init__(self, path: Path, on_read: Callable[[int], object] = lambda _: None) -> None:
+        super().__init__(path)
+        self.reads: list[tuple[int, int]] = []
+        self._on_read = on_read
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._on_read(offset)
+        data = super().read(offset, length)
+        self.reads.append((offset, len(data)))
+        return data

@@ -1,0 +1,57 @@
+"""Whole stacks: servers and workers together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from docnats.config import StackConfig
+from docnats.service import S3DocumentService
+from docnats.stack import WORKER_COMMAND, LocalStack
+from docnats.stack.binaries import S3Binary
+
+
+@pytest.fixture(scope="session")
+def _session_stacks() -> Iterator[Callable[[S3Binary], LocalStack]]:
+    started: dict[S3Binary, LocalStack] = {}
+
+    def find(binary: S3Binary) -> LocalStack:
+        if binary not in started:
+            config = StackConfig(s3_server=binary.path)
+            stack = LocalStack(workers=1, parsers=2, config=config, embedded=True)
+            started[binary] = stack.start()
+        return started[binary]
+
+    yield find
+    for stack in started.values():
+        stack.stop()
+
+
+@pytest.fixture
+def stack(_session_stacks: Callable[[S3Binary], LocalStack], s3_binary: S3Binary) -> LocalStack:
+    """A running stack with a worker, on each kind of S3 server; shared by the tests."""
+    return _session_stacks(s3_binary)
+
+
+@pytest.fixture
+async def service(stack: LocalStack) -> AsyncIterator[S3DocumentService]:
+    """A service connected to the shared stack."""
+    async with S3DocumentService(stack.s3, stack.nats) as service:
+        yield service
+
+
+@pytest.fixture
+def start_stack(
+    local_stack: Callable[..., LocalStack], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., LocalStack]:
+    """A function that starts a stack of the test's own, for tests that break it."""
+
+    def start(
+        *, ack_wait: float = 30, worker_options: Sequence[str] = (), **options: Any
+    ) -> LocalStack:
+        monkeypatch.setenv("DOCNATS_ACK_WAIT", str(ack_wait))
+        return local_stack(worker_command=(*WORKER_COMMAND, *worker_options), **options)
+
+    return start

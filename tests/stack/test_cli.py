@@ -1,0 +1,135 @@
+"""The command line as a user runs it: real processes, real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+import docnats
+from docnats.table import COLUMNS
+from tests.pdfs import HTML_PAGE, text_pdf
+
+DOCNATS = [sys.executable, "-m", "docnats"]
+
+
+def run(
+    *arguments: str | os.PathLike[str], timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DOCNATS, *arguments], capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def processes_in(home: Path) -> list[psutil.Process]:
+    """Return the processes that name a stack's home in their command or work in it."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(home) in word for word in process.info["cmdline"] or ())
+    ]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    monkeypatch.setenv("DOCNATS_HOME", str(home))
+    return home
+
+
+def test_demo_shows_a_table_and_text_and_leaves_nothing_running(home: Path) -> None:
+    done = run("demo")
+    assert done.returncode == 0, done.stderr
+    for path in docnats.sample_paths():
+        assert path.name in done.stdout
+    assert "docnats.attach(" in done.stdout
+    assert processes_in(home) == []
+
+
+def test_submit_prints_json_lines_of_all_columns(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.pdf").write_bytes(text_pdf(2))
+    (tmp_path / "bad.pdf").write_bytes(HTML_PAGE)
+    done = run("submit", tmp_path / "good.pdf", tmp_path / "bad.pdf", "--json")
+    good, bad = (json.loads(line) for line in done.stdout.splitlines())
+    assert list(good) == list(COLUMNS)
+    assert (good["filename"], good["state"], good["pages"]) == ("good.pdf", "done", 2)
+    assert (bad["state"], bad["error_type"]) == ("failed", "not_a_pdf")
+    assert done.returncode == 1
+    listed = run("jobs", good["batch"], "--json")
+    assert [json.loads(line)["job_id"] for line in listed.stdout.splitlines()] == [
+        good["job_id"],
+        bad["job_id"],
+    ]
+
+
+def test_up_prints_what_another_shell_needs_and_ends_on_sigint(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(text_pdf())
+    with subprocess.Popen([*DOCNATS, "up"], stdout=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        exports = {}
+        for line in up.stdout:
+            name, _, value = line.removeprefix("export ").strip().partition("=")
+            exports[name] = value
+            if name == "NATS_URL":
+                break
+        other = subprocess.run(
+            [*DOCNATS, "submit", str(tmp_path / "a.pdf"), "--json"],
+            env={**os.environ, **exports, "DOCNATS_HOME": str(tmp_path / "unused")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert json.loads(other.stdout)["state"] == "done", other.stderr
+        assert not (tmp_path / "unused").exists()
+        up.send_signal(signal.SIGINT)
+        assert up.wait(30) == 0
+    assert processes_in(home) == []
+
+
+def test_a_missing_file_is_a_usage_error_without_a_traceback(home: Path) -> None:
+    done = run("submit", "nowhere.pdf")
+    assert done.returncode == 2
+    assert "nowhere.pdf" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_servers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:1")
+    monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    done = run("jobs")
+    assert done.returncode == 3
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCNATS_TIMEOUT", "soon")
+    done = run("jobs")
+    assert done.returncode == 2
+    assert "DOCNATS_TIMEOUT" in done.stderr
+
+
+def test_health_says_what_is_wrong_by_its_status(home: Path) -> None:
+    done = run("health", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["healthy"] is True
+
+
+@pytest.mark.parametrize("command", ["", "demo", "up", "worker", "submit", "jobs", "health"])
+def test_every_command_explains_itself(command: str) -> None:
+    done = run(*([command] if command else []), "--help")
+    assert done.returncode == 0
+    assert "Exit status" in done.stdout
+
+
+def test_version_is_the_packages() -> None:
+    assert run("version").stdout.strip() == docnats.__version__

@@ -1,0 +1,237 @@
+"""The client on in-memory ports: submission, cancelling, clean-up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docnats.config import ProcessingConfig
+from docnats.errors import ConfigError, DocnatsError, ErrorType, JobTimeout
+from docnats.models import JobRecord, JobState
+from docnats.names import RAW_PREFIX, RESULT_PARTS, result_part
+from docnats.service import Batch, S3DocumentClient
+from docnats.storage import StoredObject
+from tests.fakes.bus import FakeBus
+from tests.fakes.storage import FakeStorage
+
+
+@pytest.fixture
+def bus() -> FakeBus:
+    return FakeBus()
+
+
+@pytest.fixture
+def storage() -> FakeStorage:
+    storage = FakeStorage()
+    storage.buckets[storage.bucket] = {}
+    return storage
+
+
+@pytest.fixture
+def client(bus: FakeBus, storage: FakeStorage) -> S3DocumentClient:
+    client = S3DocumentClient()
+    client._ports = (bus, storage)
+    return client
+
+
+async def sent(
+    client: S3DocumentClient, documents: Mapping[str, bytes], **options: Any
+) -> list[JobRecord]:
+    """Submit documents and return their records once all are on the queue."""
+    batch = await client.submit(documents, **options)
+    await asyncio.gather(*client._sending)
+    return await client.jobs(batch.id)
+
+
+async def test_a_submission_puts_the_bytes_the_state_and_the_message(
+    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
+) -> None:
+    first, second = await sent(client, {"a.pdf": b"AAA", "b.pdf": b"B"})
+    assert [(job.filename, job.position, job.bytes) for job in (first, second)] == [
+        ("a.pdf", 0, 3),
+        ("b.pdf", 1, 1),
+    ]
+    assert first.state is JobState.QUEUED
+    assert await storage.get_bytes(first.s3_key) == b"AAA"
+    message = bus.queue[first.batch, first.job_id].message
+    assert (message.s3_key, message.sha256) == (first.s3_key, first.sha256)
+    assert (message.s3_url, message.result_url) == (None, None)
+
+
+async def test_every_document_has_a_row_before_the_first_is_uploaded(
+    client: S3DocumentClient, storage: FakeStorage
+) -> None:
+    batch = await client.submit({f"{i}.pdf": b"x" for i in range(50)})
+    assert len(batch.table) == 50
+    assert {job.state for job in batch.table.records()} == {JobState.UPLOADING}
+    assert storage.buckets[storage.bucket] == {}
+    await asyncio.gather(*client._sending)
+
+
+async def test_a_password_is_in_the_message_but_not_in_the_record(
+    client: S3DocumentClient, bus: FakeBus
+) -> None:
+    (job,) = await sent(client, {"a.pdf": b"A"}, options={"password": "sesame"})
+    assert "sesame" not in job.model_dump_json()
+    message = bus.queue[job.batch, job.job_id].message
+    assert message.options == {"password": "sesame"}
+    assert "sesame" not in repr(message)
+
+
+async def test_presigned_urls_are_in_the_message_when_asked_for(
+    client: S3DocumentClient, bus: FakeBus
+) -> None:
+    presigning = client.using(ProcessingConfig(presign=True))
+    (job,) = await sent(presigning, {"a.pdf": b"A"})
+    message = bus.queue[job.batch, job.job_id].message
+    assert message.s3_url is not None
+    assert message.result_url is not None
+    assert set(message.part_urls) == {"pages.parquet", "words.parquet"}
+    assert "memory://" not in repr(message)
+
+
+async def test_a_file_over_the_limit_is_a_failed_row_and_not_uploaded(
+    client: S3DocumentClient, storage: FakeStorage
+) -> None:
+    small = client.using(ProcessingConfig(max_file_size=2))
+    fits, too_large = await sent(small, {"a.pdf": b"AA", "b.pdf": b"BBB"})
+    assert fits.state is JobState.QUEUED
+    assert (too_large.state, too_large.error_type) == (JobState.FAILED, ErrorType.TOO_LARGE)
+    assert [o.key async for o in storage.list(RAW_PREFIX)] == [fits.s3_key]
+
+
+async def test_an_unreadable_file_is_a_failed_row(client: S3DocumentClient, tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"A")
+    batch = await client.submit(tmp_path / "a.pdf")
+    (tmp_path / "a.pdf").unlink()
+    await asyncio.gather(*client._sending)
+    (job,) = await client.jobs(batch.id)
+    assert (job.state, job.error_type) == (JobState.FAILED, ErrorType.STORAGE)
+    assert "not uploaded" in (job.error or "")
+
+
+async def test_a_job_cancelled_while_it_is_uploaded_is_never_queued(
+    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploading, go_on = asyncio.Event(), asyncio.Event()
+    put = storage.put_bytes
+
+    async def slow_put(key: str, data: bytes) -> StoredObject:
+        uploading.set()
+        await go_on.wait()
+        return await put(key, data)
+
+    monkeypatch.setattr(storage, "put_bytes", slow_put)
+    batch = await client.submit({"a.pdf": b"A"})
+    await uploading.wait()
+    await client.cancel(batch.table.records())
+    go_on.set()
+    await asyncio.gather(*client._sending)
+    (job,) = await client.jobs(batch.id)
+    assert job.state is JobState.CANCELLED
+    assert bus.queue == {}
+
+
+async def test_cancelling_leaves_ended_jobs_as_they_are(
+    client: S3DocumentClient, bus: FakeBus
+) -> None:
+    done, queued = await sent(client, {"a.pdf": b"A", "b.pdf": b"B"})
+    await bus.put_states([done.but(state=JobState.DONE)])
+    await client.cancel([done, queued])
+    states = [job.state for job in await client.jobs(done.batch)]
+    assert states == [JobState.DONE, JobState.CANCELLED]
+    assert set(bus.queue) == {(done.batch, done.job_id)}
+
+
+async def test_following_ends_when_every_job_has(client: S3DocumentClient, bus: FakeBus) -> None:
+    batch = await client.submit({"a.pdf": b"A", "b.pdf": b"B"})
+    following = asyncio.create_task(batch.follow(timeout=10))
+    await asyncio.gather(*client._sending)
+    for job in await client.jobs(batch.id):
+        await bus.put_states([job.but(state=JobState.DONE, pages=1)])
+    assert [job.state for job in (await following).records()] == [JobState.DONE] * 2
+
+
+async def test_following_for_too_long_is_a_timeout_that_counts_what_is_left(
+    client: S3DocumentClient,
+) -> None:
+    batch = await client.submit({"a.pdf": b"A", "b.pdf": b"B"})
+    with pytest.raises(JobTimeout, match="2 of 2 jobs had not ended"):
+        await batch.follow(timeout=0.05)
+
+
+async def test_a_failure_of_the_upload_as_a_whole_is_not_waited_for(
+    client: S3DocumentClient, bus: FakeBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus is lost while jobs are queued: following says so instead of waiting for ever."""
+
+    async def lost(messages: object) -> None:
+        raise DocnatsError("the bus is lost")
+
+    monkeypatch.setattr(bus, "publish", lost)
+    batch = await client.submit({"a.pdf": b"A"})
+    with pytest.raises(DocnatsError, match="the bus is lost"):
+        await batch.follow(timeout=10)
+
+
+async def test_a_batch_name_is_checked_and_never_taken_twice(client: S3DocumentClient) -> None:
+    await sent(client, {"a.pdf": b"A"}, batch="papers")
+    with pytest.raises(ConfigError, match="already"):
+        await client.submit({"a.pdf": b"A"}, batch="papers")
+    with pytest.raises(ConfigError, match="A-Z"):
+        await client.submit({"a.pdf": b"A"}, batch="no.dots")
+
+
+async def test_a_prompt_is_refused_before_anything_is_submitted(
+    client: S3DocumentClient, bus: FakeBus
+) -> None:
+    with pytest.raises(ConfigError, match="custom_prompt"):
+        await client.submit({"a.pdf": b"A"}, custom_prompt="summarise")
+    assert bus.records == {}
+
+
+async def test_an_unknown_batch_cannot_be_attached(client: S3DocumentClient) -> None:
+    with pytest.raises(ConfigError, match="no such batch"):
+        await client.attach("nothing")
+
+
+async def test_cleaning_up_removes_document_and_result_but_not_the_row(
+    client: S3DocumentClient, storage: FakeStorage
+) -> None:
+    (job,) = await sent(client, {"a.pdf": b"A"})
+    for part in RESULT_PARTS:
+        await storage.put_bytes(result_part(job.job_id, part), b"result")
+    await client.cleanup_jobs([job])
+    assert storage.buckets[storage.bucket] == {}
+    assert await client.jobs(job.batch) == [job]
+
+
+async def test_cleanup_takes_a_key_or_a_prefix(
+    client: S3DocumentClient, storage: FakeStorage
+) -> None:
+    for key in ("a/1", "a/2", "b"):
+        await storage.put_bytes(key, b"")
+    await client.cleanup("b")
+    await client.cleanup("a/")
+    assert storage.buckets[storage.bucket] == {}
+
+
+async def test_an_unconnected_client_says_what_to_do() -> None:
+    with pytest.raises(DocnatsError, match="async with"):
+        await S3DocumentClient().jobs()
+
+
+async def test_storage_without_s3_is_refused() -> None:
+    client = S3DocumentClient(processing_config=ProcessingConfig(use_s3_storage=False))
+    with pytest.raises(ConfigError, match="USE_S3_STORAGE"):
+        await client.connect()
+
+
+def test_a_batch_has_the_id_of_its_table(bus: FakeBus) -> None:
+    from docnats.table import JobTable
+
+    assert Batch(bus, JobTable("papers")).id == "papers"

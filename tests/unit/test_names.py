@@ -1,0 +1,160 @@
+"""Names: nothing of one job, batch or namespace can be taken for another's."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from docnats import names
+from docnats.errors import ConfigError
+from docnats.names import Names
+
+tokens = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=64)
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Tell whether a NATS filter takes a subject in."""
+    wanted, parts = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted[-1:] = ["*"] * max(1, len(parts) - len(wanted) + 1)
+    return len(wanted) == len(parts) and all(
+        want in ("*", part) for want, part in zip(wanted, parts, strict=True)
+    )
+
+
+@pytest.mark.parametrize("text", ["a", "20260131-094500-3f9a1c", "A_b-9", "x" * 64])
+def test_letters_digits_dash_and_underscore_make_a_token(text: str) -> None:
+    assert names.valid_token(text)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 65, "a.b", "a*", ">", "a b", "a\n", "é", "../x", "a/b"])
+def test_anything_else_does_not(text: str) -> None:
+    assert not names.valid_token(text)
+
+
+def test_fresh_ids_are_tokens_and_differ() -> None:
+    for fresh in names.new_job_id, names.new_batch_id, names.new_watcher:
+        made = {fresh() for _ in range(200)}
+        assert len(made) == 200
+        assert all(names.valid_token(text) for text in made)
+
+
+def test_the_keys_of_a_job_are_what_the_documents_promise() -> None:
+    assert names.raw_key("j1") == "raw/j1.pdf"
+    assert names.result_key("j1") == "processed/j1/"
+    parts = [names.result_part("j1", part) for part in names.RESULT_PARTS]
+    assert parts == [
+        "processed/j1/pages.parquet",
+        "processed/j1/words.parquet",
+        "processed/j1/document.json",
+    ]
+
+
+def test_the_subjects_of_a_job_are_what_the_documents_promise() -> None:
+    n = Names("default")
+    assert n.job_subject("b", "j") == "docnats.default.jobs.normal.b.j"
+    assert n.state_subject("b", "j") == "$KV.docnats-default-states.b.j"
+    assert n.states_stream == "KV_docnats-default-states"
+    assert n.progress_subject("b", "j") == "docnats.default.progress.b.j"
+    assert n.cancel_subject("b", "j") == "docnats.default.cancel.b.j"
+    assert n.cancel_subject("b") == "docnats.default.cancel.b"
+
+
+@settings(deadline=None)
+@given(tokens, tokens, tokens)
+def test_every_subject_reaches_its_own_stream_and_no_other(
+    namespace: str, batch: str, job: str
+) -> None:
+    n = Names(namespace)
+    streams = {
+        "jobs": n.jobs_filter,
+        "dead": n.dead_letters_filter,
+        "states": n.states_filter,
+        "workers": n.workers_filter,
+    }
+    homes = {
+        n.job_subject(batch, job): ["jobs"],
+        n.dead_letter_subject("undecodable"): ["dead"],
+        n.state_subject(batch, job): ["states"],
+        n.worker_subject(job): ["workers"],
+        n.probe_subject: ["workers"],
+        n.progress_subject(batch, job): [],
+        n.cancel_subject(batch, job): [],
+    }
+    for subject, home in homes.items():
+        assert [name for name, taken in streams.items() if matches(taken, subject)] == home
+    assert matches(n.priority_filter(), n.job_subject(batch, job))
+    assert matches(n.any_worker_filter, n.worker_subject(job))
+    assert not matches(n.any_worker_filter, n.probe_subject)
+
+
+@settings(deadline=None)
+@given(tokens, tokens, tokens, tokens)
+def test_a_batchs_filters_take_in_its_jobs_and_no_others(
+    batch: str, other: str, job: str, namespace: str
+) -> None:
+    n = Names(namespace)
+    for batch_filter, subject in (
+        (n.batch_jobs_filter, n.job_subject),
+        (n.batch_states_filter, n.state_subject),
+        (n.batch_progress_filter, n.progress_subject),
+    ):
+        assert matches(batch_filter(batch), subject(batch, job))
+        assert matches(batch_filter(batch), subject(other, job)) is (batch == other)
+    assert matches(n.batch_states_filter(), n.state_subject(batch, job))
+
+
+@pytest.mark.parametrize("bad", ["*", ">", "a.b", "a b", "", "a\r\nPUB x 0"])
+def test_no_subject_is_made_of_what_is_no_token(bad: str) -> None:
+    n = Names("default")
+    for subject in n.job_subject, n.state_key, n.state_subject, n.progress_subject:
+        for ids in (bad, "j"), ("b", bad):
+            with pytest.raises(ConfigError, match="1 to 64 characters"):
+                subject(*ids)
+    for of_one in (
+        n.batch_jobs_filter,
+        n.batch_states_filter,
+        n.batch_progress_filter,
+        n.worker_subject,
+        n.cancel_subject,
+    ):
+        with pytest.raises(ConfigError, match="1 to 64 characters"):
+            of_one(bad)
+
+
+@settings(deadline=None)
+@given(tokens, tokens, st.none() | tokens)
+def test_a_cancel_subject_tells_its_batch_and_job(
+    namespace: str, batch: str, job: str | None
+) -> None:
+    n = Names(namespace)
+    subject = n.cancel_subject(batch, job)
+    assert matches(n.cancels_filter, subject)
+    assert n.cancelled(subject) == (batch, job)
+
+
+@settings(deadline=None)
+@given(tokens, tokens)
+def test_namespaces_share_no_stream(one: str, two: str) -> None:
+    def streams(n: Names) -> set[str]:
+        return {
+            n.jobs_stream,
+            n.dead_letters_stream,
+            n.advisories_stream,
+            n.states_stream,
+            n.workers_stream,
+        }
+
+    assert streams(Names(one)).isdisjoint(streams(Names(two))) is (one != two)
+    assert len(streams(Names(one))) == 5
+
+
+def test_advisories_are_those_of_the_jobs_stream() -> None:
+    n = Names("default")
+    assert n.advisories_filters == (
+        f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{n.jobs_stream}.>",
+        f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{n.jobs_stream}.>",
+    )

@@ -1,0 +1,66 @@
+"""The package as a whole: what it exports, what importing it costs, that its docs agree."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import docnats
+from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_public_name_can_be_loaded_from_where_it_lives() -> None:
+    for name in docnats.__all__:
+        value = getattr(docnats, name)
+        home = importlib.import_module(docnats._HOME_OF[name])
+        assert value is getattr(home, name)
+
+
+def test_the_public_names_are_exact_and_sorted() -> None:
+    assert sorted(docnats.__all__) == docnats.__all__
+    assert set(docnats.__all__) == set(docnats._HOME_OF)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        docnats.nothing  # noqa: B018 - the access is the test
+
+
+def test_importing_docnats_pulls_in_nothing_heavy() -> None:
+    heavy = {
+        "pandas",
+        "numpy",
+        "aioboto3",
+        "nats",
+        "pydantic",
+        "anywidget",
+        "ipywidgets",
+        "docling_parse",
+        "pyarrow",
+        "asyncio",
+    }
+    code = f"import sys, docnats; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_environment_variable_is_documented() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for model in (S3Config, NatsConfig, ProcessingConfig, StackConfig):
+        for names in model.variables().values():
+            for name in names:
+                assert f"`{name}`" in page, f"{model.__name__}: {name}"
+
+
+def test_every_error_type_is_documented() -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for error_type in docnats.ErrorType:
+        assert f"| `{error_type.value}` |" in page

@@ -1,0 +1,136 @@
+"""The job table: contract columns, dtypes, order, and a fold that never goes back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from docnats.errors import ErrorType
+from docnats.models import JobRecord, JobState, PageProgress, utc_now
+from docnats.table import COLUMNS, JobTable, jobs_frame
+
+CONTRACT = [
+    "job_id",
+    "batch",
+    "filename",
+    "state",
+    "pages",
+    "pages_failed",
+    "bytes",
+    "attempt",
+    "worker",
+    "error_type",
+    "error",
+    "submitted_at",
+    "started_at",
+    "finished_at",
+    "seconds",
+    "sha256",
+    "result_key",
+]
+
+
+def record(job_id: str = "j1", position: int = 0, **fields: object) -> JobRecord:
+    values: dict[str, object] = {
+        "batch": "b",
+        "filename": f"{job_id}.pdf",
+        "state": JobState.QUEUED,
+        "s3_bucket": "documents",
+        "s3_key": f"raw/{job_id}.pdf",
+        "submitted_at": utc_now(),
+    }
+    return JobRecord.model_validate({"job_id": job_id, "position": position, **values, **fields})
+
+
+def test_the_columns_and_dtypes_are_the_contract() -> None:
+    frame = jobs_frame([record()])
+    assert list(frame.columns) == list(COLUMNS) == list(CONTRACT)
+    assert list(frame["state"].cat.categories) == [s.value for s in JobState]
+    assert frame["state"].cat.ordered
+    for name in ("submitted_at", "started_at", "finished_at"):
+        assert str(frame[name].dtype) == "datetime64[us, UTC]"
+    for name in ("pages", "pages_failed", "bytes", "attempt"):
+        assert str(frame[name].dtype) == "Int64"
+    assert isinstance(frame.index, pd.RangeIndex)
+
+
+def test_an_empty_table_has_the_same_dtypes() -> None:
+    assert list(jobs_frame([]).dtypes) == list(jobs_frame([record()]).dtypes)
+
+
+def test_seconds_is_the_time_from_start_to_end() -> None:
+    start = utc_now()
+    row = record(started_at=start, finished_at=start + timedelta(seconds=2.5))
+    assert jobs_frame([row]).loc[0, "seconds"] == 2.5
+    assert pd.isna(jobs_frame([record()]).loc[0, "seconds"])
+
+
+def test_rows_are_in_the_order_of_submission_whatever_came_first() -> None:
+    table = JobTable("b")
+    for revision, position in enumerate([2, 0, 1], start=1):
+        table.apply(record(f"j{position}", position), revision)
+    assert list(table.frame()["job_id"]) == ["j0", "j1", "j2"]
+
+
+def test_an_older_revision_changes_nothing() -> None:
+    table = JobTable("b")
+    table.apply(record(state=JobState.DONE, pages=3), 7)
+    table.apply(record(state=JobState.RUNNING), 6)
+    assert table.records()[0].state is JobState.DONE
+    assert table.finished
+
+
+def test_an_empty_table_is_not_finished() -> None:
+    assert not JobTable("b").finished
+
+
+def test_progress_counts_pages_of_running_jobs_once() -> None:
+    """Page progress counts while a job runs; its final count replaces it."""
+    table = JobTable("b")
+    table.apply(record(state=JobState.RUNNING, bytes=10), 1)
+    table.apply_progress(PageProgress(job_id="j1", batch="b", pages_done=40, pages=100))
+    assert table.progress().pages == 40
+    table.apply(record(state=JobState.DONE, bytes=10, pages=100), 2)
+    table.apply_progress(PageProgress(job_id="j1", batch="b", pages_done=90, pages=100))
+    progress = table.progress()
+    assert (progress.pages, progress.bytes_done, progress.finished) == (100, 10, True)
+
+
+def test_a_batch_that_ended_long_ago_took_no_longer_than_it_took() -> None:
+    """As when it is attached to a day later."""
+    table = JobTable("b")
+    start = utc_now() - timedelta(days=1)
+    end = start + timedelta(seconds=8)
+    table.apply(record(state=JobState.DONE, submitted_at=start, finished_at=end), 1)
+    assert table.progress().elapsed == 8
+
+
+def test_the_newest_failures_come_first() -> None:
+    table = JobTable("b")
+    for i in range(3):
+        failed = record(f"j{i}", i, state=JobState.FAILED, error_type=ErrorType.CRASHED)
+        table.apply(failed, i + 1)
+    assert [job.job_id for job in table.progress().failures] == ["j2", "j1", "j0"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from(JobState), st.integers(1, 50)), max_size=60
+    )
+)
+def test_the_counts_always_agree_with_the_rows(events: list[tuple[int, JobState, int]]) -> None:
+    """Whatever order events come in, counters equal a recount of the table."""
+    table = JobTable("b")
+    for job, state, revision in events:
+        pages = revision if state is JobState.DONE else None
+        table.apply(record(f"j{job}", job, state=state, bytes=job, pages=pages), revision)
+    progress, frame = table.progress(), table.frame()
+    assert progress.total == len(frame)
+    assert {k.value: v for k, v in progress.counts.items()} == dict(
+        frame["state"].value_counts(sort=False)
+    )
+    assert progress.bytes_total == frame["bytes"].sum()
+    assert progress.pages == frame["pages"].sum()
