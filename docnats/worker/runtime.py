@@ -48,11 +48,12 @@ async def run_worker(
     nats = nats or NatsConfig()
     processing = processing or ProcessingConfig()
     pool = ParserPool(
-        parsers or len(os.sched_getaffinity(0)),
+        parsers or _cores(),
         memory_limit=processing.memory_limit,
         preload=("docnats.parsing.preload",),
     )
-    async with S3Storage(s3) as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus, pool:
+    # The pool comes first: its start hides the environment, where S3 credentials may be.
+    async with pool, S3Storage(s3) as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus:
         await bus.ensure()
         tools = Tools(
             worker=new_worker_id(),
@@ -69,3 +70,10 @@ async def run_worker(
             loop.add_signal_handler(number, worker.drain)
         log.info("worker %s: %d parser processes", tools.worker, pool.processes)
         await worker.run()
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
