@@ -153,6 +153,12 @@ class JobRecord(_Record):
         """Whether the job has ended."""
         return self.state in TERMINAL
 
+    def failed(self, error_type: ErrorType, error: str) -> Self:
+        """Return the record as it is once the job has failed."""
+        return self.but(
+            state=JobState.FAILED, error_type=error_type, error=error, finished_at=utc_now()
+        )
+
 
 class PageProgress(_Record):
     """How far a worker is with a document; lossy, never needed for correctness."""

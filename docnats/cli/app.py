@@ -110,8 +110,9 @@ def demo(
 ) -> None:
     """See it work: start the servers, process some PDFs, show table and text, stop again.
 
-    Needs no set-up: a real NATS server, a real S3 server and a worker are started on this
-    machine, on 127.0.0.1 only, and stopped at the end. Results are kept.
+    Needs no set-up: a real NATS server, a real S3 server and a worker are
+    started on this machine, on 127.0.0.1 only, and stopped at the end.
+    Results are kept.
 
       docnats demo
       docnats demo papers/ 'more/**/*.pdf'

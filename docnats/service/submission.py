@@ -106,8 +106,7 @@ class Submission:
 
     async def _upload(self, source: Source, record: JobRecord) -> JobRecord:
         if source.size > self._config.max_file_size:
-            return _failed(
-                record,
+            return record.failed(
                 ErrorType.TOO_LARGE,
                 f"{source.size:,} bytes are over max_file_size={self._config.max_file_size:,}",
             )
@@ -120,7 +119,7 @@ class Submission:
                 return record.but(state=JobState.QUEUED, queued_at=utc_now())
         except (StorageError, OSError) as error:
             log.warning("job %s: %s not uploaded: %s", record.job_id, source.name, error)
-            return _failed(record, ErrorType.STORAGE, f"not uploaded: {error}")
+            return record.failed(ErrorType.STORAGE, f"not uploaded: {error}")
         return record.but(
             state=JobState.QUEUED, queued_at=utc_now(), bytes=stored.size, sha256=stored.sha256
         )
@@ -173,9 +172,3 @@ class Submission:
             processor=record.processor,
             options=self._options,
         )
-
-
-def _failed(record: JobRecord, error_type: ErrorType, error: str) -> JobRecord:
-    return record.but(
-        state=JobState.FAILED, error_type=error_type, error=error, finished_at=utc_now()
-    )

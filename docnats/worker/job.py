@@ -145,20 +145,20 @@ class Job:
         """Run the job and return its terminal record."""
         if record.attempt > self._tools.max_deliver:
             msg = f"given up: {self._tools.max_deliver} workers died or stalled on this document"
-            return _failed(record, ErrorType.CRASHED, msg)
+            return record.failed(ErrorType.CRASHED, msg)
         try:
             async with asyncio.timeout(self.message.processing_timeout):
                 return await self._run(record)
         except TimeoutError:
             msg = f"not done within its limit of {self.message.processing_timeout:g} s"
-            return _failed(record, ErrorType.TIMEOUT, msg)
+            return record.failed(ErrorType.TIMEOUT, msg)
         except ParseError as error:
-            return _failed(record, error.error_type, str(error))
+            return record.failed(error.error_type, str(error))
         except (StorageError, OSError) as error:
             return self._storage_failure(record, error)
         except Exception as error:
             log.exception("job %s: internal error", self.job_id)
-            return _failed(record, ErrorType.INTERNAL, f"{type(error).__name__}: {error}")
+            return record.failed(ErrorType.INTERNAL, f"{type(error).__name__}: {error}")
 
     def _storage_failure(self, record: JobRecord, error: StorageError | OSError) -> JobRecord:
         passing = error.transient if isinstance(error, StorageError) else True
@@ -167,7 +167,7 @@ class Job:
         message = str(error)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             message = f"no space left on worker {self._tools.worker} ({tempfile.gettempdir()})"
-        return _failed(record, ErrorType.STORAGE, message)
+        return record.failed(ErrorType.STORAGE, message)
 
     async def _run(self, record: JobRecord) -> JobRecord:
         with tempfile.TemporaryDirectory(prefix="docnats-job-") as folder:
@@ -283,12 +283,6 @@ class _Clock:
         now = asyncio.get_running_loop().time()
         self.laps[name] = round(now - self._last, 6)
         self._last = now
-
-
-def _failed(record: JobRecord, error_type: ErrorType, error: str) -> JobRecord:
-    return record.but(
-        state=JobState.FAILED, error_type=error_type, error=error, finished_at=utc_now()
-    )
 
 
 def _refuse_unread(parsed: ParsedDocument) -> None:
