@@ -195,7 +195,11 @@ def report(results: dict[str, Result]) -> None:
     print()
     print_table(["", "pages/s", "min", "max", "CPU-ms/page"], rows)
     rates = {name[0]: median(result.rates) for name, result in results.items()}
-    print(f"\nc/a {rates['c'] / rates['a']:.2f}   c/b {rates['c'] / rates['b']:.2f}")
+    costs = {name[0]: result.cpu_per_page for name, result in results.items()}
+    print(
+        f"\npages/s:        c/a {rates['c'] / rates['a']:.2f}   c/b {rates['c'] / rates['b']:.2f}"
+    )
+    print(f"pages/CPU-s:    c/a {costs['a'] / costs['c']:.2f}   c/b {costs['b'] / costs['c']:.2f}")
 
 
 if __name__ == "__main__":
