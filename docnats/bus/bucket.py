@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
@@ -14,8 +13,6 @@ from docnats.bus.link import Inbox, Link, LinkLost, status
 from docnats.names import new_watcher
 
 __all__ = ["current", "follow"]
-
-log = logging.getLogger(__name__)
 
 PULL_SIZE = 1000
 """Messages asked for at a time."""

@@ -59,9 +59,7 @@ class JobLease:
 
     async def release(self, delay: float = 0) -> None:
         """Hand the job back, to be delivered again after ``delay`` seconds."""
-        await self._tell(
-            b"-NAK" if delay <= 0 else b'-NAK {"delay": %d}' % (delay * 1e9), "release"
-        )
+        await self._tell(b'-NAK {"delay": %d}' % max(0, delay * 1e9), "release")
 
     async def _tell(self, verdict: bytes, what: str) -> None:
         about = f"the {what} of job {self.message.request_id}"

@@ -22,7 +22,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.errors import NoServersError
 
 from docnats.config import NatsConfig
 from docnats.errors import BusError
@@ -85,36 +84,47 @@ class Link:
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
         self._inboxes: set[Inbox] = set()
         self._answers: Subscription | None = None
-        self._error: Exception | None = None
+        self._fault: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._lost = False
 
     async def open(self, config: NatsConfig) -> None:
         """Connect; raises the error of nats-py or of the socket that tells why not."""
+        connecting = asyncio.create_task(self._connect(config))
+        ends: set[asyncio.Future[Any]] = {connecting, self._fault}
         try:
-            await self._client.connect(
-                servers=[self.url],
-                name="docnats",
-                allow_reconnect=True,  # nats-py then tells of a loss before it touches the socket
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=config.connect_timeout,  # type: ignore[arg-type] # seconds, of any kind
-                ping_interval=PING_SECONDS,
-                flush_timeout=config.request_timeout,
-                error_cb=self._on_error,
-                disconnected_cb=self._on_disconnected,
-                closed_cb=self._on_closed,
-                tls=_tls(config),
-                **_credentials(config),
+            # nats-py tells of a fault and tries again; after one of TLS it would never end.
+            await asyncio.wait(
+                ends, timeout=config.connect_timeout, return_when=asyncio.FIRST_COMPLETED
             )
-            self._answers = await self._client.subscribe(f"{self._prefix}*", cb=self._on_answer)
+            if self._fault.done():
+                raise self._fault.result()
+            if not connecting.done():
+                raise TimeoutError
+            connecting.result()
             if not self._client.is_connected:
                 raise ConnectionResetError("it closed the connection at once")
-        except NoServersError as error:
-            await self.close()
-            raise self._error or error from None
         except BaseException:
+            await _give_up(connecting)
             await self.close()
             raise
+
+    async def _connect(self, config: NatsConfig) -> None:
+        await self._client.connect(
+            servers=[self.url],
+            name="docnats",
+            allow_reconnect=True,  # nats-py then tells of a loss before it touches the socket
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=config.connect_timeout,  # type: ignore[arg-type] # seconds, of any kind
+            ping_interval=PING_SECONDS,
+            flush_timeout=config.request_timeout,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            closed_cb=self._on_closed,
+            tls=_tls(config),
+            **_credentials(config),
+        )
+        self._answers = await self._client.subscribe(f"{self._prefix}*", cb=self._on_answer)
 
     @property
     def alive(self) -> bool:
@@ -148,20 +158,24 @@ class Link:
         # In a task of its own: nats-py may raise the CancelledError of one of its tasks.
         closing = asyncio.create_task(self._client.close())
         await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
-        if not closing.cancel() and not closing.cancelled() and closing.exception():
-            log.debug("closing the connection to %s: %r", self.url, closing.exception())
+        await _give_up(closing)
         transport = self._client._transport  # noqa: SLF001 - left open when its last write fails
         if transport is not None:
             transport.close()  # type: ignore[no-untyped-call]
 
     async def send(self, request: Request) -> asyncio.Future[Msg]:
         """Send a request; its future is cancelled when the link is lost."""
+        answer, future = self._expect()
+        await self.tell(request.subject, request.payload, answer, request.headers)
+        return future
+
+    def _expect(self) -> tuple[str, asyncio.Future[Msg]]:
+        """Return a subject to answer to, and what comes there."""
         token = str(next(self._tokens))
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._waiting[token] = future
         future.add_done_callback(lambda _: self._waiting.pop(token, None))
-        await self.tell(request.subject, request.payload, self._prefix + token, request.headers)
-        return future
+        return self._prefix + token, future
 
     async def tell(
         self,
@@ -190,6 +204,25 @@ class Link:
         except (NatsError, OSError) as error:
             raise self._lost_by(error) from error
 
+    async def _silence(self, subscription: Subscription) -> None:
+        """Have the server send no more, and take in what it has sent.
+
+        nats-py's own ``drain`` asks for its PONG before it ends the subscription, so that
+        what arrives in between is lost; a message to oneself keeps its place in the line.
+        """
+        number = subscription._id  # noqa: SLF001 - as said above
+        echo, future = self._expect()
+        try:
+            await self._client._send_unsubscribe(number)  # noqa: SLF001 - as said above
+            await self.tell(echo)
+            await asyncio.wait({future}, timeout=CLOSE_SECONDS)
+        except LinkLost:
+            return
+        finally:
+            future.cancel()
+        while subscription.pending_msgs and self.alive:  # noqa: ASYNC110 - nats-py's task takes them
+            await asyncio.sleep(0)
+
     def _lost_by(self, error: Exception) -> LinkLost:
         self.lose()
         return LinkLost(f"the connection to {self.url} was lost: {error}")
@@ -203,7 +236,8 @@ class Link:
             future.set_result(message)
 
     async def _on_error(self, error: Exception) -> None:
-        self._error = self._error or error
+        if not self._fault.done():
+            self._fault.set_result(error)
         log.info("NATS at %s: %r", self.url, error)
 
     async def _on_closed(self) -> None:
@@ -263,18 +297,11 @@ class Inbox:
     async def drain(self) -> list[Msg]:
         """End the subscription; return the stored messages that had arrived for nobody."""
         if self._subscription is not None and self._link.alive:
-            # Shielded: nats-py's reader dies of the answer to a flush that was cancelled.
-            await asyncio.shield(self._end(self._subscription))
+            await self._link._silence(self._subscription)  # noqa: SLF001 - two halves of one
         messages = []
         while not self._messages.empty():
             messages.append(self._messages.get_nowait())
         return [message for message in messages if message and not status(message)]
-
-    async def _end(self, subscription: Subscription) -> None:
-        try:
-            await subscription.drain()  # type: ignore[no-untyped-call]
-        except (NatsError, OSError):
-            self._link.lose()  # nothing more arrives
 
     async def close(self) -> None:
         """End the subscription."""
@@ -291,6 +318,14 @@ def status(message: Msg) -> str:
     Stored messages differ by the subject to ack them on, whatever their headers say.
     """
     return "" if message.reply else (message.headers or {}).get("Status", "")
+
+
+async def _give_up(task: asyncio.Task[None]) -> None:
+    """End a task of nats-py's whose outcome does not matter any more."""
+    task.cancel()
+    await asyncio.wait({task}, timeout=CLOSE_SECONDS)
+    if task.done() and not task.cancelled() and task.exception():
+        log.debug("nats-py: %r", task.exception())
 
 
 def _credentials(config: NatsConfig) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class Bus(Protocol):
     """What clients and workers do over NATS; an open connection.
 
     Every coroutine raises a :class:`~docnats.errors.BusError` that names the server when
-    NATS does not answer within ``request_timeout``, reconnection included.
+    NATS does not answer within ``request_timeout``, reconnection included, and a
+    :class:`~docnats.errors.ConfigError` for a batch or job id that is no valid name.
     """
 
     async def ensure(self) -> None:

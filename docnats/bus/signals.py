@@ -80,8 +80,13 @@ class Signals:
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers."""
         stream, subject = self._names.workers_stream, self._names.any_worker_filter
-        found = await current(self._connection, stream, subject)
-        return [WorkerInfo.from_json(message.data) for message in found]
+        workers = []
+        for message in await current(self._connection, stream, subject):
+            try:
+                workers.append(WorkerInfo.from_json(message.data))
+            except ValueError:
+                log.warning("%s: this worker's entry cannot be read", message.subject)
+        return workers
 
     async def round_trip(self) -> float:
         """Write something to JetStream and return the seconds until it was confirmed."""

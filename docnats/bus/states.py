@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 from docnats.bus.bucket import current, follow
 from docnats.bus.connection import Answer, Connection, Refusal
-from docnats.bus.link import LinkLost, Request
+from docnats.bus.link import Request
 from docnats.bus.port import StateEntry
 from docnats.errors import BusError, StateConflict
 from docnats.models import JobRecord
@@ -136,7 +136,9 @@ class JobStates:
                                 yield None
                         elif (entry := _entry(message)) is not None:
                             yield entry
-            except LinkLost as error:
+            except Refusal:
+                raise
+            except BusError as error:
                 log.info("the watch of batch %s begins anew: %s", batch, error)
             await asyncio.sleep(RESUME_PAUSE)
 

@@ -6,14 +6,16 @@ import asyncio
 import json
 import logging
 import random
+import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import psutil
 import pytest
@@ -25,7 +27,7 @@ from nats.js.api import RawStreamMsg
 from docnats.bus import NatsBus, StateEntry, schema
 from docnats.bus.link import Link
 from docnats.config import NatsConfig, StackConfig
-from docnats.errors import BusError, StateConflict
+from docnats.errors import BusError, ConfigError, StateConflict
 from docnats.models import JobState, PageProgress
 from docnats.names import Names
 from docnats.stack.binaries import find_nats_server
@@ -113,28 +115,60 @@ async def test_of_several_servers_one_that_lives_is_enough(nats_config: NatsConf
         await bus.ensure()
 
 
+@contextmanager
+def nats_server_with(folder: Path, settings: str = "") -> Iterator[str]:
+    """Run a nats-server and yield its ``host:port``; it is ready then."""
+    config = folder / "nats.conf"
+    config.write_text(f'listen: "127.0.0.1:-1"\n{settings}')
+    command = [find_nats_server(StackConfig()), "-c", config, "--ports_file_dir", folder]
+    with subprocess.Popen([*map(str, command), "-l", str(folder / "nats.log")]) as server:
+        try:
+            deadline = time.monotonic() + LIMIT
+            ports = folder / f"nats-server_{server.pid}.ports"
+            while not ports.exists() or not ports.read_text():
+                assert time.monotonic() < deadline, (folder / "nats.log").read_text()
+                time.sleep(0.02)
+            yield urlsplit(json.loads(ports.read_text())["nats"][0]).netloc
+        finally:
+            server.terminate()
+
+
+async def test_a_server_without_jetstream_is_told_at_once(tmp_path: Path) -> None:
+    with nats_server_with(tmp_path) as server:
+        async with asyncio.timeout(LIMIT), NatsBus(NatsConfig(servers=server)) as bus:
+            with pytest.raises(BusError, match="JetStream is not available"):
+                await bus.ensure()
+
+
 @pytest.fixture
-def core_only(tmp_path: Path) -> Iterator[str]:
-    """Yield the URL of a server without JetStream."""
-    binary = str(find_nats_server(StackConfig()))
-    port = free_port()
-    command = [binary, "-a", "127.0.0.1", "-p", str(port), "-l", str(tmp_path / "nats.log")]
-    with subprocess.Popen(command) as server:
-        yield f"nats://127.0.0.1:{port}"
-        server.terminate()
+def certificate(tmp_path: Path) -> Path:
+    """Return a certificate for 127.0.0.1; its key is in ``key.pem`` beside it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl on PATH")
+    command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    files = "-keyout key.pem -out cert.pem -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        [openssl, *command.split(), *files.split()], cwd=tmp_path, check=True, capture_output=True
+    )
+    return tmp_path / "cert.pem"
 
 
-async def test_a_server_without_jetstream_is_told_at_once(core_only: str) -> None:
-    async with asyncio.timeout(LIMIT):
-        while True:
-            try:
-                bus = await NatsBus(NatsConfig(servers=core_only, request_timeout=600)).__aenter__()
-                break
-            except BusError:
-                await asyncio.sleep(0.05)  # it is still starting
-        with pytest.raises(BusError, match="JetStream is not available"):
+async def test_a_token_and_a_private_certificate_authority_are_used(
+    tmp_path: Path, certificate: Path
+) -> None:
+    settings = f"""
+        authorization {{ token: "s3cret" }}
+        tls {{ cert_file: "{certificate}", key_file: "{tmp_path / "key.pem"}" }}
+        jetstream {{ store_dir: "{tmp_path / "js"}" }}
+    """
+    with nats_server_with(tmp_path, settings) as server:
+        good = NatsConfig(servers=f"tls://s3cret@{server}", ca_file=certificate)
+        async with NatsBus(good) as bus:
             await bus.ensure()
-        await bus.__aexit__(None, None, None)
+            assert await bus.round_trip() > 0
+        assert "NATS_TOKEN" in await connecting(good.but(token="not-it"))  # noqa: S106
+        assert "NATS_CA" in await connecting(good.but(ca_file=None))
 
 
 async def test_nothing_works_before_entering_and_after_leaving(nats_config: NatsConfig) -> None:
@@ -336,61 +370,83 @@ async def slowly(bus: NatsBus, jobs: list[Any]) -> None:
 # --- a lost answer
 
 
-@pytest.fixture
-def lose_answers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lose the connection in place of the next answers, as many as the list holds items."""
-    losses: list[int] = []
+class Losses:
+    """Loses the connection in place of the next answers."""
+
+    def __init__(self) -> None:
+        self.coming = 0
+
+    def __call__(self) -> bool:
+        self.coming -= 1
+        return self.coming >= 0
+
+
+@pytest_asyncio.fixture
+async def lossy(
+    nats_config: NatsConfig, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[NatsBus, Losses]]:
+    """Yield a bus that loses as many of the next answers as it is told to."""
+    lost = Losses()
     answer = Link._on_answer
 
-    async def lossy(link: Link, arrived: Msg) -> None:
-        if losses:
-            losses.pop()
+    async def take(link: Link, arrived: Msg) -> None:
+        if lost():
             link.lose()
         else:
             await answer(link, arrived)
 
-    monkeypatch.setattr(Link, "_on_answer", lossy)
-    return losses
+    monkeypatch.setattr(Link, "_on_answer", take)
+    async with NatsBus(nats_config.but(request_timeout=2)) as bus:
+        await bus.ensure()
+        yield bus, lost
 
 
 async def test_an_update_whose_answer_was_lost_is_known_as_ones_own(
-    bus: NatsBus, lose_answers: list[int]
+    lossy: tuple[NatsBus, Losses],
 ) -> None:
+    bus, lost = lossy
     (revision,) = await bus.put_states([job := record()])
-    lose_answers.append(1)
     running = job.but(state=JobState.RUNNING)
+    lost.coming = 1
     written = await bus.update_state(running, revision)
     assert await bus.get_state("b", job.job_id) == StateEntry(running, written)
-    lose_answers.append(1)
+    lost.coming = 1
     with pytest.raises(StateConflict):
         await bus.update_state(job.but(state=JobState.DONE), revision)
+    assert lost.coming < 0
 
 
 async def test_a_job_whose_answer_was_lost_is_queued_once(
-    bus: NatsBus, lose_answers: list[int]
+    lossy: tuple[NatsBus, Losses],
 ) -> None:
-    lose_answers.append(1)
-    await bus.publish([message()])
-    assert await bus.backlog() == (1, 0)
+    bus, lost = lossy
+    lost.coming = 1
+    await bus.publish([message(), message()])
+    assert lost.coming < 0
+    assert await bus.backlog() == (2, 0)
 
 
 async def test_an_ack_whose_answer_was_lost_is_sent_again(
-    bus: NatsBus, lose_answers: list[int]
+    lossy: tuple[NatsBus, Losses],
 ) -> None:
+    bus, lost = lossy
     await bus.publish([message()])
     lease = await pull_one(bus)
-    lose_answers.append(1)
+    lost.coming = 1
     await lease.ack()
+    assert lost.coming < 0
     assert await bus.backlog() == (0, 0)
 
 
-async def test_when_answers_never_come_the_wait_is_bounded(
-    nats_config: NatsConfig, lose_answers: list[int]
+async def test_when_no_answer_ever_comes_the_wait_is_bounded(
+    lossy: tuple[NatsBus, Losses],
 ) -> None:
-    async with NatsBus(nats_config.but(request_timeout=0.5)) as bus:
-        lose_answers.extend(range(1000))
-        with pytest.raises(BusError):
-            await bus.round_trip()
+    bus, lost = lossy
+    lost.coming = 1_000_000
+    with pytest.raises(BusError):
+        await bus.round_trip()
+    lost.coming = 0
+    assert await bus.round_trip() > 0
 
 
 # --- a server that dies
@@ -568,3 +624,77 @@ async def test_other_clients_may_read_the_state_bucket_as_a_kv_bucket(bus: NatsB
     assert (entry.value, entry.revision) == (job.to_json(), revision)
     await bucket.delete(names_of(bus).state_key("b", job.job_id))
     assert await bus.states() == []
+
+
+async def test_entries_nobody_understands_are_passed_over(
+    bus: NatsBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = names_of(bus)
+    await bus._connection.ask(names.state_subject("b", "odd"), b"not a record")
+    await bus._connection.ask(names.worker_subject("odd"), b"not a worker")
+    await bus.put_states([job := record()])
+    await bus.announce(worker("w"))
+    assert [entry.record for entry in await bus.states("b")] == [job]
+    assert [found.worker for found in await bus.workers()] == ["w"]
+    with pytest.raises(BusError, match="cannot be read"):
+        await bus.get_state("b", "odd")
+    assert {names.state_subject("b", "odd"), names.worker_subject("odd")} == {
+        line.args[0] for line in caplog.records if isinstance(line.args, tuple)
+    }
+
+
+@pytest.mark.parametrize("batch", ["*", ">", "a.b", "a b", ""])
+async def test_a_batch_that_is_no_name_reaches_no_subject(bus: NatsBus, batch: str) -> None:
+    await bus.publish([message()])
+    for refused in bus.states(batch), bus.drop_queued(batch), bus.get_state(batch, "j"):
+        with pytest.raises(ConfigError):
+            await refused
+    with pytest.raises(ConfigError):
+        await anext(bus.watch(batch))
+    assert await bus.backlog() == (1, 0)
+
+
+# --- somebody removes what docnats created
+
+
+async def test_a_pull_from_a_removed_consumer_says_so_and_works_once_it_is_back(
+    bus: NatsBus,
+) -> None:
+    names = names_of(bus)
+    await bus.publish([message()])
+    await api(bus, f"CONSUMER.DELETE.{names.jobs_stream}.{names.consumer()}")
+    with pytest.raises(BusError, match=rf"{names.consumer()}.*restart"):
+        await bus.pull(1, 0.2)
+    await bus.ensure()
+    await pull_one(bus)
+
+
+async def test_a_watch_whose_consumer_was_removed_begins_anew(bus: NatsBus) -> None:
+    stream = names_of(bus).states_stream
+    async with asyncio.timeout(LIMIT), aclosing(bus.watch("b")) as entries:
+        assert await anext(entries) is None
+        (consumer,) = (await api(bus, f"CONSUMER.NAMES.{stream}"))["consumers"]
+        await api(bus, f"CONSUMER.DELETE.{stream}.{consumer}")
+        (revision,) = await bus.put_states([job := record()])
+        assert await anext(entries) == StateEntry(job, revision)
+
+
+async def test_a_watch_leaves_no_consumer_behind(bus: NatsBus) -> None:
+    stream = names_of(bus).states_stream
+    async with aclosing(bus.watch("b")) as entries:
+        assert await anext(entries) is None
+    await bus.states()
+    await bus.round_trip()
+    assert not (await api(bus, f"CONSUMER.NAMES.{stream}"))["consumers"]
+
+
+async def test_what_cannot_be_buried_stays_on_the_queue(nats_config: NatsConfig) -> None:
+    """And does not hold up the jobs that came with it."""
+    async with NatsBus(nats_config.but(request_timeout=0.5)) as bus:
+        await bus.ensure()
+        names = names_of(bus)
+        await api(bus, f"STREAM.DELETE.{names.dead_letters_stream}")
+        await bus._connection.ask(names.job_subject("b", "j"), b"not a message")
+        await bus.publish([good := message()])
+        assert (await pull_one(bus)).message == good
+        assert await bus.backlog() == (0, 2)
