@@ -25,6 +25,8 @@ __all__ = [
     "JobState",
     "PageProgress",
     "Progress",
+    "RunningJob",
+    "WorkerActivity",
     "WorkerInfo",
     "utc_now",
 ]
@@ -161,12 +163,19 @@ class JobRecord(_Record):
 
 
 class PageProgress(_Record):
-    """How far a worker is with a document; lossy, never needed for correctness."""
+    """How far a worker is with a document; lossy, never needed for correctness.
+
+    Attributes
+    ----------
+    ranges : tuple of (int, int)
+        The page ranges that are being parsed now, from 1, both ends included.
+    """
 
     job_id: str
     batch: str
     pages_done: int
     pages: int
+    ranges: tuple[tuple[int, int], ...] = ()
 
 
 class WorkerInfo(_Record):
@@ -183,6 +192,44 @@ class WorkerInfo(_Record):
 
 
 @dataclass(frozen=True, slots=True)
+class RunningJob:
+    """What a worker does with one document at this moment.
+
+    Attributes
+    ----------
+    pages : int or None
+        Pages of the document, once they are known.
+    ranges : tuple of (int, int)
+        The page ranges that are being parsed, from 1, both ends included.
+    """
+
+    filename: str
+    pages: int | None = None
+    pages_done: int = 0
+    ranges: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerActivity:
+    """One live worker, as the followers of a batch see it.
+
+    Attributes
+    ----------
+    parsers : int
+        Its parser processes.
+    jobs : tuple of RunningJob
+        The batch's documents it works at.
+    other_jobs : int
+        Jobs of other batches it holds.
+    """
+
+    worker: str
+    parsers: int
+    jobs: tuple[RunningJob, ...] = ()
+    other_jobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """A batch at one moment: what a progress panel shows.
 
@@ -192,12 +239,23 @@ class Progress:
         Jobs in each state.
     pages : int
         Pages parsed so far, those of running jobs included.
-    bytes_total, bytes_done : int
-        Bytes of all documents known so far, and of those that ended.
+    bytes_total, bytes_done, bytes_sent : int
+        Bytes of all documents known so far, of those that ended, of those uploaded.
     elapsed : float
         Seconds since the submission.
     failures : tuple of JobRecord
         The newest failed jobs, the newest first; capped.
+    snapshot : bytes
+        One byte a job, in the order of the table's rows: the place of its state in
+        :class:`JobState`.
+    pages_per_second : float or None
+        The rate of late, and over the whole time once finished; None before the first page.
+    bytes_sent_per_second : float or None
+        The rate of late; None when nothing is being uploaded.
+    remaining : tuple of float, or None
+        Seconds left, at least and at most as far as it can be told.
+    workers : tuple of WorkerActivity, or None
+        The live workers; None before they are known.
     """
 
     batch: str
@@ -208,6 +266,12 @@ class Progress:
     bytes_done: int
     elapsed: float
     failures: tuple[JobRecord, ...] = ()
+    snapshot: bytes = b""
+    bytes_sent: int = 0
+    pages_per_second: float | None = None
+    bytes_sent_per_second: float | None = None
+    remaining: tuple[float, float] | None = None
+    workers: tuple[WorkerActivity, ...] | None = None
 
     @property
     def ended(self) -> int:
@@ -218,15 +282,3 @@ class Progress:
     def finished(self) -> bool:
         """Whether every job has ended."""
         return self.ended >= self.total
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds left at the rate so far, by bytes; None before the first job ended."""
-        if not self.bytes_done:
-            return None
-        return self.elapsed * max(0, self.bytes_total - self.bytes_done) / self.bytes_done
-
-    @property
-    def pages_per_second(self) -> float | None:
-        """Pages parsed a second since the submission; None before the first page."""
-        return self.pages / self.elapsed if self.pages and self.elapsed > 0 else None

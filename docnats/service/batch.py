@@ -1,24 +1,30 @@
-"""A handle on one batch: its table, kept up to date while its jobs run."""
+"""A handle on a batch, or on any selection of jobs: a table kept up to date while they run."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 
 from docnats.bus import Bus
-from docnats.errors import JobTimeout, ungrouped
+from docnats.errors import BusError, JobTimeout, ungrouped
 from docnats.models import Progress
 from docnats.table import JobTable
 
 __all__ = ["Batch"]
 
+log = logging.getLogger(__name__)
+
 TICK_SECONDS = 0.2
 """Progress is shown at most 5 times a second."""
 
+WORKERS_SECONDS = 2.0
+"""How often the live workers are looked up while somebody looks at the progress."""
+
 
 class Batch:
-    """One batch of jobs.
+    """One batch of jobs, or a selection from several.
 
     Parameters
     ----------
@@ -28,6 +34,8 @@ class Batch:
         The jobs as known so far.
     sending : asyncio.Task, optional
         The upload that is still going on in this process.
+    batches : iterable of str, optional
+        The batches the table's jobs belong to; by default the one the table is named after.
 
     Attributes
     ----------
@@ -36,15 +44,21 @@ class Batch:
     """
 
     def __init__(
-        self, bus: Bus, table: JobTable, sending: asyncio.Task[None] | None = None
+        self,
+        bus: Bus,
+        table: JobTable,
+        sending: asyncio.Task[None] | None = None,
+        *,
+        batches: Iterable[str] | None = None,
     ) -> None:
         self._bus = bus
         self._sending = sending
+        self._batches = (table.batch,) if batches is None else tuple(batches)
         self.table = table
 
     @property
     def id(self) -> str:
-        """The batch's id."""
+        """The batch's id, or the name of the selection."""
         return self.table.batch
 
     async def follow(
@@ -81,32 +95,46 @@ class Batch:
         return self.table
 
     async def _follow(self, on_progress: Callable[[Progress], None] | None) -> None:
+        finished = asyncio.Event()
+        unread = set(self._batches)
         with ungrouped():
             async with asyncio.TaskGroup() as group:
-                helpers = [group.create_task(self._watch_pages())]
+                helpers = [
+                    group.create_task(watch)
+                    for batch in self._batches
+                    for watch in (self._watch(batch, unread, finished), self._watch_pages(batch))
+                ]
                 if on_progress is not None:
+                    helpers.append(group.create_task(self._watch_workers()))
                     helpers.append(group.create_task(self._tick(on_progress)))
                 if self._sending is not None:
                     helpers.append(group.create_task(_done(self._sending)))
-                await self._watch()
+                await finished.wait()
                 for helper in helpers:
                     helper.cancel()
 
-    async def _watch(self) -> None:
-        complete = False
-        async with aclosing(self._bus.watch(self.id)) as entries:
+    async def _watch(self, batch: str, unread: set[str], finished: asyncio.Event) -> None:
+        async with aclosing(self._bus.watch(batch)) as entries:
             async for entry in entries:
                 if entry is None:
-                    complete = True
+                    unread.discard(batch)
                 else:
                     self.table.apply(entry.record, entry.revision)
-                if complete and self.table.finished:
-                    return
+                if not unread and (self.table.finished or not len(self.table)):
+                    finished.set()
 
-    async def _watch_pages(self) -> None:
-        async with aclosing(self._bus.progress(self.id)) as pages:
+    async def _watch_pages(self, batch: str) -> None:
+        async with aclosing(self._bus.progress(batch)) as pages:
             async for progress in pages:
                 self.table.apply_progress(progress)
+
+    async def _watch_workers(self) -> None:
+        while True:
+            try:
+                self.table.apply_workers(await self._bus.workers())
+            except BusError as error:
+                log.info("the live workers are not known: %s", error)
+            await asyncio.sleep(WORKERS_SECONDS)
 
     async def _tick(self, on_progress: Callable[[Progress], None]) -> None:
         while True:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +31,10 @@ class ParsedDocument:
     page_errors: tuple[PageError, ...] = field(default=())
 
 
+PageRange = tuple[int, int]
+OnProgress = Callable[[int, int, tuple[PageRange, ...]], None]
+
+
 async def parse_document(
     pool: ParserPool,
     source: Path,
@@ -39,14 +42,15 @@ async def parse_document(
     options: ParseOptions,
     *,
     pages_per_range: int,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> ParsedDocument:
     """Parse a PDF into ``pages.parquet`` and ``words.parquet`` under ``out_dir``.
 
     Parameters
     ----------
     on_progress : callable
-        Called with the pages done and the pages there are, after each range.
+        Called with the pages done, the pages there are and the page ranges that are being
+        parsed, whenever a range begins or ends.
 
     Raises
     ------
@@ -67,32 +71,53 @@ async def parse_document(
         )
 
     head = await parse(1)
-    results = [head]
-    done = head.last
-    on_progress(done, head.page_count)
-    # Each job has at most as many ranges in the pool's queue as there are processes, so that
-    # a long document does not hold up the short ones behind it.
-    firsts = iter(range(head.last + 1, head.page_count + 1, pages_per_range))
-
-    async def lane(firsts: Iterator[int]) -> None:
-        nonlocal done
-        for first in firsts:
-            result = await parse(first)
-            results.append(result)
-            done += result.last - result.first + 1
-            on_progress(done, head.page_count)
-
-    ranges = math.ceil(head.page_count / pages_per_range)
+    ranges = _Ranges(head, pages_per_range, on_progress)
     with ungrouped():
         async with asyncio.TaskGroup() as lanes:
-            for _ in range(min(pool.processes, ranges - 1)):
-                lanes.create_task(lane(firsts))
-    if ranges > 1:
+            # Each job has at most as many ranges in the pool's queue as there are processes,
+            # so that a long document does not hold up the short ones behind it.
+            for _ in range(min(pool.processes, ranges.left)):
+                lanes.create_task(ranges.run(parse))
+    if len(ranges.results) > 1:
         await pool.run(parsing.merge_ranges, str(out_dir), timeout=MERGE_SECONDS)
-    results.sort(key=lambda result: result.first)
-    return ParsedDocument(
-        pages=head.page_count,
-        pages_failed=sum(result.pages_failed for result in results),
-        metadata=head.metadata,
-        page_errors=tuple(error for result in results for error in result.page_errors),
-    )
+    return ranges.document()
+
+
+class _Ranges:
+    """The page ranges of a document after its first one, which told how many there are."""
+
+    def __init__(self, head: RangeResult, pages_per_range: int, on_progress: OnProgress) -> None:
+        self.results = [head]
+        self._head = head
+        self._pages_per_range = pages_per_range
+        self._on_progress = on_progress
+        self._done = head.last
+        self._running: set[PageRange] = set()
+        firsts = range(head.last + 1, head.page_count + 1, pages_per_range)
+        self.left = len(firsts)
+        self._firsts = iter(firsts)
+        self._tell()
+
+    async def run(self, parse: Callable[[int], Awaitable[RangeResult]]) -> None:
+        """Parse range by range until none is left; lanes share the ranges."""
+        for first in self._firsts:
+            pages = first, min(first + self._pages_per_range - 1, self._head.page_count)
+            self._running.add(pages)
+            self._tell()
+            result = await parse(first)
+            self._running.remove(pages)
+            self.results.append(result)
+            self._done += result.last - result.first + 1
+            self._tell()
+
+    def _tell(self) -> None:
+        self._on_progress(self._done, self._head.page_count, tuple(sorted(self._running)))
+
+    def document(self) -> ParsedDocument:
+        results = sorted(self.results, key=lambda result: result.first)
+        return ParsedDocument(
+            pages=self._head.page_count,
+            pages_failed=sum(result.pages_failed for result in results),
+            metadata=self._head.metadata,
+            page_errors=tuple(error for result in results for error in result.page_errors),
+        )

@@ -12,7 +12,6 @@ import errno
 import json
 import logging
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +23,7 @@ from docnats.models import JobMessage, JobRecord, JobState, PageProgress, utc_no
 from docnats.names import DOCUMENT, PAGES, WORDS, result_key
 from docnats.parsing import ParseOptions
 from docnats.pool import ParserPool
-from docnats.worker.document import ParsedDocument, parse_document
+from docnats.worker.document import OnProgress, PageRange, ParsedDocument, parse_document
 from docnats.worker.transfer import Transfer
 
 __all__ = ["Job", "Tools"]
@@ -204,11 +203,11 @@ class Job:
             on_progress=self._progress_teller(),
         )
 
-    def _progress_teller(self) -> Callable[[int, int], None]:
+    def _progress_teller(self) -> OnProgress:
         loop = asyncio.get_running_loop()
         told_at = loop.time()
 
-        def tell(pages_done: int, pages: int) -> None:
+        def tell(pages_done: int, pages: int, ranges: tuple[PageRange, ...]) -> None:
             nonlocal told_at
             if loop.time() - told_at < PROGRESS_SECONDS:
                 return
@@ -219,6 +218,7 @@ class Job:
                     batch=self.message.batch,
                     pages_done=pages_done,
                     pages=pages,
+                    ranges=ranges,
                 )
             )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docnats.errors import ErrorType
-from docnats.models import JobRecord, JobState, PageProgress, utc_now
+from docnats.models import JobRecord, JobState, PageProgress, RunningJob, WorkerInfo, utc_now
 from docnats.table import COLUMNS, JobTable, jobs_frame
 
 CONTRACT = [
@@ -134,3 +134,69 @@ def test_the_counts_always_agree_with_the_rows(events: list[tuple[int, JobState,
     )
     assert progress.bytes_total == frame["bytes"].sum()
     assert progress.pages == frame["pages"].sum()
+    assert [tuple(JobState)[code] for code in progress.snapshot] == list(frame["state"])
+    assert table.filenames() == list(frame["filename"])
+
+
+def test_a_selection_passes_other_jobs_over() -> None:
+    table = JobTable("two of them", only={"j0", "j2"})
+    for position in range(3):
+        table.apply(record(f"j{position}", position), position + 1)
+    assert list(table.frame()["job_id"]) == ["j0", "j2"]
+
+
+def test_jobs_of_several_batches_are_in_the_order_of_the_batches() -> None:
+    table = JobTable("a selection")
+    for revision, (batch, position) in enumerate([("b", 1), ("a", 2), ("b", 0)], start=1):
+        table.apply(record(f"{batch}{position}", position, batch=batch), revision)
+    assert table.filenames() == ["a2.pdf", "b0.pdf", "b1.pdf"]
+
+
+def test_only_what_this_job_uploaded_counts_as_sent() -> None:
+    """Not a document that was in S3 before."""
+    table = JobTable("b")
+    table.apply(record("j0", 0, state=JobState.UPLOADING, bytes=10), 1)
+    table.apply(record("j1", 1, queued_at=utc_now(), bytes=20), 2)
+    table.apply(record("j2", 2, queued_at=utc_now(), bytes=40, s3_key="theirs/j2.pdf"), 3)
+    assert table.progress().bytes_sent == 20
+
+
+def worker(name: str, *jobs: str) -> WorkerInfo:
+    return WorkerInfo(
+        worker=name,
+        host="h",
+        pid=1,
+        parsers=2,
+        processors=("docling-parse",),
+        jobs=jobs,
+        version="1",
+        started_at=utc_now(),
+    )
+
+
+def test_the_workers_are_shown_with_what_they_do() -> None:
+    table = JobTable("b")
+    assert table.progress().workers is None
+    table.apply(record("j0", 0, state=JobState.RUNNING, worker="w1"), 1)
+    table.apply(record("j1", 1, state=JobState.RUNNING, worker="w1"), 2)
+    table.apply_progress(
+        PageProgress(job_id="j1", batch="b", pages_done=40, pages=100, ranges=((41, 80),))
+    )
+    table.apply_workers([worker("w1", "j0", "j1", "of-another-batch"), worker("w2")])
+    busy, idle = table.progress().workers or ()
+    assert busy.jobs == (RunningJob("j0.pdf"), RunningJob("j1.pdf", 100, 40, ((41, 80),)))
+    assert (busy.other_jobs, idle.worker, idle.jobs) == (1, "w2", ())
+    table.apply(record("j1", 1, state=JobState.DONE, worker="w1"), 3)
+    assert [job.filename for job in (table.progress().workers or ())[0].jobs] == ["j0.pdf"]
+
+
+def test_the_time_left_counts_the_pages_of_running_documents() -> None:
+    start = utc_now()
+    now = start + timedelta(seconds=10)
+    table = JobTable("b", clock=lambda: now)
+    for place, state in enumerate([JobState.DONE, JobState.RUNNING]):
+        row = record(f"j{place}", place, state=state, bytes=100, submitted_at=start)
+        table.apply(row, place + 1)
+    table.apply_progress(PageProgress(job_id="j1", batch="b", pages_done=50, pages=100))
+    low, high = table.progress().remaining or (0, 0)
+    assert low < 10 * 50 / 150 < high
