@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
 
 from docnats.models import Progress
@@ -18,10 +18,23 @@ Kind = Literal["auto", "widget", "text", "none"]
 
 
 class Panel(Protocol):
-    """Shows how far a batch is; both methods are called from one thread, any thread."""
+    """Shows how far a batch is; all but ``release`` are called from one thread, any thread."""
 
-    def update(self, progress: Progress) -> None:
-        """Show the batch as it is now; cheap enough for 5 calls a second."""
+    def update(self, progress: Progress, note: str | None = None) -> None:
+        """Show the batch as it is now; cheap enough for 5 calls a second.
+
+        Parameters
+        ----------
+        note : str, optional
+            A sentence for the user, for example that a connection was lost; it is shown until
+            an update comes without one.
+        """
+
+    def release(self, progress: Progress) -> None:
+        """Let go of the terminal: the user gets the prompt back, and the batch goes on.
+
+        To be called on the user's thread, while another one updates.
+        """
 
     def finish(self, progress: Progress, note: str | None = None) -> None:
         """Show the last state, to stay; later calls change nothing.
@@ -33,14 +46,25 @@ class Panel(Protocol):
         """
 
 
-def open_panel(progress: Progress, *, kind: Kind = "auto") -> Panel:
+def open_panel(
+    progress: Progress,
+    *,
+    filenames: Iterable[str] = (),
+    kind: Kind = "auto",
+    background: bool = False,
+) -> Panel:
     """Open a panel where the caller's output goes; to be called on the user's own thread.
 
     Parameters
     ----------
+    filenames : iterable of str
+        The documents' names in the order of ``progress.snapshot``; a widget shows them.
     kind : {"auto", "widget", "text", "none"}
-        ``auto``: a widget in a Jupyter kernel, text on stderr elsewhere. ``widget`` insists
-        on it in an IPython shell that is not known to show widgets.
+        ``auto``: a widget in a Jupyter kernel, text on stderr elsewhere and where widgets are
+        known to stand still. ``widget`` insists on one wherever there is an IPython shell.
+    background : bool
+        The user gets the prompt back while the batch goes on: a terminal then shows a few
+        lines, as a bar would be drawn over what is being typed.
 
     Returns
     -------
@@ -53,32 +77,41 @@ def open_panel(progress: Progress, *, kind: Kind = "auto") -> Panel:
     >>> table = await batch.follow(panel.update)  # doctest: +SKIP
     >>> panel.finish(table.progress())  # doctest: +SKIP
     """
-    return _Shielded(lambda: _open(progress, kind))
+    return _Shielded(lambda: _open(progress, filenames, kind, background))
 
 
-def _open(progress: Progress, kind: Kind) -> Panel:
+def _open(progress: Progress, filenames: Iterable[str], kind: Kind, background: bool) -> Panel:
     if kind == "none":
         return _Blank()
     if _shows_widgets(kind):
-        from docnats.panel.widget import WidgetPanel  # loads ipywidgets: in kernels only
+        try:
+            from docnats.panel.widget import WidgetPanel  # loads ipywidgets: in kernels only
 
-        return WidgetPanel(progress)
+            return WidgetPanel(progress, filenames)
+        except Exception:
+            # Whatever is wrong with the kernel's widgets, text needs none of them.
+            log.warning("there is no widget, so progress is shown as text", exc_info=True)
     from docnats.panel.terminal import open_terminal
 
-    return open_terminal(progress)
+    return open_terminal(progress, background=background)
 
 
 def _shows_widgets(kind: Kind) -> bool:
     shell = _ipython_shell()
     if kind == "auto":
-        return getattr(shell, "kernel", None) is not None and not _in_marimo()
+        return getattr(shell, "kernel", None) is not None and not _widgets_stand_still()
     return kind == "widget" and shell is not None
 
 
-def _in_marimo() -> bool:
-    """Tell whether this is a marimo notebook, which shows no Jupyter displays."""
+def _widgets_stand_still() -> bool:
+    """Tell whether this frontend ignores what a thread tells a widget.
+
+    marimo shows no Jupyter displays at all; Colab shows them, but does not update a widget
+    from a thread (https://github.com/googlecolab/colabtools/issues/3373).
+    """
     marimo = sys.modules.get("marimo")
-    return marimo is not None and bool(marimo.running_in_notebook())
+    in_marimo = marimo is not None and bool(marimo.running_in_notebook())
+    return in_marimo or "google.colab" in sys.modules
 
 
 def _ipython_shell() -> object | None:
@@ -89,7 +122,10 @@ def _ipython_shell() -> object | None:
 class _Blank:
     """Shows nothing."""
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: Progress, note: str | None = None) -> None:
+        pass
+
+    def release(self, progress: Progress) -> None:
         pass
 
     def finish(self, progress: Progress, note: str | None = None) -> None:
@@ -108,8 +144,11 @@ class _Shielded:
         self._context = contextvars.copy_context()
         self._attempt(lambda: setattr(self, "_panel", opener()))
 
-    def update(self, progress: Progress) -> None:
-        self._attempt(lambda: self._panel.update(progress))
+    def update(self, progress: Progress, note: str | None = None) -> None:
+        self._attempt(lambda: self._panel.update(progress, note))
+
+    def release(self, progress: Progress) -> None:
+        self._attempt(lambda: self._panel.release(progress))
 
     def finish(self, progress: Progress, note: str | None = None) -> None:
         self._attempt(lambda: self._panel.finish(progress, note))
@@ -117,7 +156,7 @@ class _Shielded:
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
-            self._context.run(action)
+            self._context.copy().run(action)  # a context can be entered by one thread only
         except Exception:
             # Whatever a frontend, a closed stream or a terminal raises, the jobs matter more.
             log.warning("the progress panel failed and stops showing anything", exc_info=True)

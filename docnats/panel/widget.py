@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,51 +12,96 @@ import anywidget
 import traitlets
 from IPython.display import display
 
-from docnats.models import Progress
-from docnats.panel.summary import BAR_ORDER, html_summary, printable, reason, text_summary
+from docnats.models import Progress, WorkerActivity
+from docnats.panel.summary import html_summary
+from docnats.panel.words import (
+    BAR_ORDER,
+    display_name,
+    doing,
+    headline,
+    many,
+    printable,
+    reason,
+    text_summary,
+    tiles,
+    title,
+)
 
-__all__ = ["BatchWidget", "WidgetPanel", "failure_rows", "numbers"]
+__all__ = ["BatchWidget", "WidgetPanel", "failure_rows", "numbers", "worker_rows"]
+
+NAMES_SHOWN = 50_000
+"""File names the browser gets; the documents after these are shown by their number."""
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("dom", "numbers", "mosaic", "workers", "failures", "panel")
+_MODULE_LINES = re.compile(r"^(import .*\n|export (?!default))", re.MULTILINE)
 _FAILURES_SHOWN = 100
+_WORKERS_SHOWN = 6
+_JOBS_OF_A_WORKER = 4
+_JOBS_SHOWN = 8
+_SNAPSHOT_BYTES_A_SECOND = 250_000
+"""So much of a snapshot at most: 5 a second up to 50,000 jobs, fewer beyond."""
+
+
+def _script() -> str:
+    """Return the modules under ``script/`` as the one module that a widget can have."""
+    texts = ((_HERE / "script" / f"{name}.js").read_text("utf-8") for name in _SCRIPTS)
+    return "\n".join(_MODULE_LINES.sub("", text) for text in texts)
 
 
 class BatchWidget(anywidget.AnyWidget):
     """The view of one batch; Python writes its traits, the browser only reads them.
 
+    A trait travels when it has changed, the others do not.
+
     Attributes
     ----------
-    snapshot : dict
-        The numbers; see :func:`numbers`.
-    failures : list
-        The newest failed jobs, sent only when they change; see :func:`failure_rows`.
+    progress : dict
+        The numbers and their words; see :func:`numbers`.
+    snapshot : bytes
+        One byte a job: the place of its state in ``JobState``.
+    filenames : list of str
+        The documents' names in the order of the snapshot, sent once.
+    workers : dict
+        What the live workers do; see :func:`worker_rows`.
+    failures : list of dict
+        The newest failed jobs; see :func:`failure_rows`.
     """
 
-    _esm = _HERE / "widget.js"
+    _esm = _script()
     _css = _HERE / "widget.css"
-    snapshot = traitlets.Dict().tag(sync=True)
+    progress = traitlets.Dict().tag(sync=True)
+    snapshot = traitlets.Bytes().tag(sync=True)
+    filenames: traitlets.List[str] = traitlets.List().tag(sync=True)
+    workers = traitlets.Dict().tag(sync=True)
     failures: traitlets.List[dict[str, str]] = traitlets.List().tag(sync=True)
 
-    def show(self, progress: Progress) -> None:
-        """Send what changed, in one message."""
-        with self.hold_sync():
-            self.snapshot = numbers(progress)
-            self.failures = failure_rows(progress)
-
     def __repr__(self) -> str:
-        return f"docnats batch {self.snapshot.get('batch', '')}"
+        """Return what a frontend without widgets shows instead."""
+        return f"docnats: {self.progress.get('headline', '')}"
 
 
 class WidgetPanel:
     """A widget in the output of the cell that is being run."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._widget = BatchWidget(snapshot=numbers(progress), failures=failure_rows(progress))
+    def __init__(self, progress: Progress, filenames: Iterable[str] = ()) -> None:
+        names = [display_name(name) for name in islice(filenames, NAMES_SHOWN)]
+        self._snapshot_at = progress.elapsed
+        self._widget = BatchWidget(
+            filenames=names, snapshot=progress.snapshot, **small_traits(progress)
+        )
         self._display = display(self._widget, display_id=True)  # type: ignore[no-untyped-call]
 
-    def update(self, progress: Progress) -> None:
-        """Send what changed to the browser."""
-        self._widget.show(progress)
+    def update(self, progress: Progress, note: str | None = None) -> None:
+        """Send what changed to the browser, in one message."""
+        with self._widget.hold_sync():
+            for name, value in small_traits(progress, note).items():
+                self._widget.set_trait(name, value)
+            if self._snapshot_is_due(progress):
+                self._widget.snapshot = progress.snapshot
+
+    def release(self, progress: Progress) -> None:
+        """Go on: a widget is in nobody's way."""
 
     def finish(self, progress: Progress, note: str | None = None) -> None:
         """Replace the widget by static HTML, which a saved notebook keeps."""
@@ -65,25 +113,83 @@ class WidgetPanel:
         self._widget.layout.close()
         self._widget.close()
 
+    def _snapshot_is_due(self, progress: Progress) -> bool:
+        size = len(progress.snapshot)
+        if size > NAMES_SHOWN:
+            if progress.elapsed - self._snapshot_at < size / _SNAPSHOT_BYTES_A_SECOND:
+                return False
+            self._snapshot_at = progress.elapsed
+        return True
 
-def numbers(progress: Progress) -> dict[str, Any]:
-    """Return the numbers the widget shows; states in the order of the bar, times in seconds."""
+
+def small_traits(progress: Progress, note: str | None = None) -> dict[str, Any]:
+    """Return what a widget shows beside the snapshot and the names."""
+    return {
+        "progress": numbers(progress, note),
+        "workers": worker_rows(progress),
+        "failures": failure_rows(progress),
+    }
+
+
+def numbers(progress: Progress, note: str | None = None) -> dict[str, Any]:
+    """Return the numbers of a batch and their words; states in the order of the bar."""
     return {
         "batch": printable(progress.batch),
+        "title": title(progress) if progress.total else "Looking for documents",
+        "headline": headline(progress),
+        "note": note and printable(note),
         "total": progress.total,
         "ended": progress.ended,
         "finished": progress.finished,
-        "counts": {state.value: progress.counts.get(state, 0) for state in BAR_ORDER},
-        "pages": progress.pages,
-        "pages_per_second": progress.pages_per_second,
         "elapsed": progress.elapsed,
-        "remaining": progress.remaining,
+        "counts": {state.value: progress.counts.get(state, 0) for state in BAR_ORDER},
+        "tiles": tiles(progress),
     }
 
 
 def failure_rows(progress: Progress) -> list[dict[str, str]]:
     """Return the newest failures, at most 100, as ``job_id``, ``filename`` and ``reason``."""
     return [
-        {"job_id": job.job_id, "filename": printable(job.filename), "reason": reason(job)}
+        {"job_id": job.job_id, "filename": display_name(job.filename), "reason": reason(job)}
         for job in progress.failures[:_FAILURES_SHOWN]
     ]
+
+
+def worker_rows(progress: Progress) -> dict[str, Any]:
+    """Return what the workers do: ``rows``, at most 6 of them, and a word on the others.
+
+    Where there are more, those that work at this batch come first.
+    """
+    workers: Sequence[WorkerActivity] = progress.workers or ()
+    if len(workers) > _WORKERS_SHOWN:
+        workers = sorted(workers, key=lambda worker: not worker.jobs)
+    shown = workers[:_WORKERS_SHOWN]
+    hidden = len(workers) - len(shown)
+    lines = min(_JOBS_OF_A_WORKER, max(1, _JOBS_SHOWN // max(1, len(shown))))
+    return {
+        "rows": [_worker_row(worker, lines) for worker in shown],
+        "more": f"and {many(hidden, 'more worker')}" if hidden > 0 else "",
+    }
+
+
+def _worker_row(worker: WorkerActivity, lines: int) -> dict[str, Any]:
+    hidden = len(worker.jobs) - lines
+    said = [many(worker.parsers, "parser")]
+    if hidden > 0:
+        said.append(many(hidden, "more document"))
+    if worker.other_jobs:
+        said.append(f"{many(worker.other_jobs, 'document')} of other batches")
+    elif not worker.jobs:
+        said.append("idle")
+    return {
+        "worker": printable(worker.worker),
+        "detail": " · ".join(said),
+        "jobs": [
+            {
+                "filename": display_name(job.filename),
+                "doing": doing(job),
+                "share": job.pages_done / job.pages if job.pages else 0,
+            }
+            for job in worker.jobs[:lines]
+        ],
+    }

@@ -18,15 +18,18 @@ from docnats.models import JobState, Progress
 from docnats.panel import open_panel
 
 def progress(done):
-    return Progress("b1", 10, {JobState.DONE: done, JobState.QUEUED: 10 - done}, done, 10, done, 1)
+    counts = {JobState.DONE: done, JobState.QUEUED: 10 - done}
+    snapshot = bytes([3]) * done + bytes([1]) * (10 - done)
+    return Progress("b1", 10, counts, done, 10, done, 1, snapshot=snapshot)
 
-panel = open_panel(progress(0))
+panel = open_panel(progress(0), filenames=[f"{number}.pdf" for number in range(10)])
 start = threading.Event()
 
 def follow():
     panel.update(progress(3))
     start.wait(60)
     panel.update(progress(7))
+    panel.update(progress(7), "reconnecting")
     panel.finish(progress(10))
 
 threading.Thread(target=follow).start()
@@ -79,8 +82,15 @@ def test_the_panel_goes_on_after_its_cell_and_ends_as_static_html(
     (shown,) = of_type("display_data", messages)
     widget = shown["content"]["data"]["application/vnd.jupyter.widget-view+json"]["model_id"]
     updates = [m for m in of_type("comm_msg", messages) if m["content"]["comm_id"] == widget]
-    snapshots = [update["content"]["data"]["state"]["snapshot"] for update in updates]
-    assert [snapshot["ended"] for snapshot in snapshots] == [3, 7]
+    states = [update["content"]["data"]["state"] for update in updates]
+    assert [(state["progress"]["ended"], state["progress"]["note"]) for state in states] == [
+        (3, None),
+        (7, None),
+        (7, "reconnecting"),
+    ]
+    assert not any("filenames" in state for state in states)  # they came with the widget
+    sent = [list(map(bytes, update["buffers"])) for update in updates]
+    assert sent == [[b"\3" * 3 + b"\1" * 7], [b"\3" * 7 + b"\1" * 3], []]
 
     (final,) = of_type("update_display_data", messages)
     assert final["content"]["transient"] == shown["content"]["transient"]

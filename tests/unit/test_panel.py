@@ -9,7 +9,9 @@ import select
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from types import SimpleNamespace
@@ -17,10 +19,34 @@ from types import SimpleNamespace
 import pytest
 
 from docnats.errors import ErrorType
-from docnats.models import JobRecord, JobState, Progress, utc_now
+from docnats.models import (
+    JobRecord,
+    JobState,
+    Progress,
+    RunningJob,
+    WorkerActivity,
+    utc_now,
+)
 from docnats.panel import open_panel
-from docnats.panel.summary import BAR_ORDER, COLOURS, duration, html_summary, text_summary
-from docnats.panel.widget import WidgetPanel, failure_rows, numbers
+from docnats.panel.summary import COLOURS, html_summary
+from docnats.panel.widget import (
+    NAMES_SHOWN,
+    BatchWidget,
+    WidgetPanel,
+    failure_rows,
+    numbers,
+    worker_rows,
+)
+from docnats.panel.words import (
+    BAR_ORDER,
+    display_name,
+    doing,
+    duration,
+    size,
+    span,
+    text_summary,
+    tiles,
+)
 
 NASTY = "<img src=x onerror=alert(1)>\n\x1b[31m\u202e\udcff costs $5 & $6.pdf"
 
@@ -33,7 +59,19 @@ def progress(
         JobState.FAILED: len(failures),
         JobState.QUEUED: total - done - len(failures),
     }
-    return Progress("20260131-094500-3f9a1c", total, counts, done * 3, 100, 0, elapsed, failures)
+    codes = {state: bytes([code]) for code, state in enumerate(JobState)}
+    return Progress(
+        "20260131-094500-3f9a1c",
+        total,
+        counts,
+        done * 3,
+        100,
+        0,
+        elapsed,
+        failures,
+        snapshot=b"".join(codes[state] * count for state, count in counts.items()),
+        pages_per_second=done * 3 / elapsed if done and elapsed else None,
+    )
 
 
 def failure(filename: str = "bad.pdf", error: str = "it needs a password") -> JobRecord:
@@ -69,6 +107,22 @@ class Terminal:
     def close(self) -> None:
         self.stream.close()
         os.close(self._screen)
+
+
+class Meeting(io.StringIO):
+    """A stream in which writers wait for each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expected = 1
+        self._here = threading.Condition()
+
+    def write(self, text: str) -> int:
+        with self._here:
+            self.expected -= 1
+            self._here.notify_all()
+            assert self._here.wait_for(lambda: self.expected <= 0, timeout=20)
+            return super().write(text)
 
 
 @pytest.fixture
@@ -129,14 +183,82 @@ def test_a_terminal_gets_a_bar_and_in_the_end_whole_lines(
     ]
 
 
-@pytest.mark.parametrize("total", [0, 1])
+@pytest.mark.parametrize(("total", "said"), [(0, "No documents"), (1, "1 of 1 document done")])
 def test_a_bar_can_be_drawn_for_hardly_any_jobs(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, total: int
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, total: int, said: str
 ) -> None:
     monkeypatch.setattr(sys, "stderr", terminal.stream)
     panel = open_panel(progress(total=total))
     panel.finish(progress(total, total=total))
-    terminal.read_until(f"{total} of {total} document")
+    terminal.read_until(f"docnats: {said}")
+
+
+def test_a_terminal_whose_user_types_on_gets_lines_only(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No bar is drawn over the prompt: a line at the start, one a minute, the summary."""
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    panel = open_panel(progress(), background=True)
+    for second in range(1, 100):
+        panel.update(progress(5, elapsed=second), "reconnecting" if second > 90 else None)
+    panel.finish(progress(10, elapsed=100))
+    written = terminal.read_until("(30 pages, 0.3 pages/s, 1 min 40 s)\r\n")
+    assert written.splitlines() == [
+        "docnats: 0 of 10 documents done, 10 queued (0 pages, 0.0 s)",
+        "docnats: 5 of 10 documents done, 5 queued (15 pages, 0.2 pages/s, 1 min 0 s)",
+        "docnats: reconnecting",
+        "docnats: 10 of 10 documents done (30 pages, 0.3 pages/s, 1 min 40 s)",
+    ]
+
+
+def test_a_bar_is_taken_away_when_the_user_gets_the_prompt_back(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an interrupt the batch goes on, but nothing may be drawn over what is typed."""
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    panel = open_panel(progress())
+    panel.release(progress(2))
+    terminal.read_until("docnats: 2 of 10 documents done, 8 queued")
+    panel.update(progress(5, elapsed=1))
+    panel.finish(progress(10))
+    written = terminal.read_until("docnats: 10 of 10 documents done (30 pages, 0.0 s)\r\n")
+    assert written.count("docnats") == 1
+
+
+def test_a_panel_may_be_released_while_it_is_updated(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The user's thread and the loop's may be in the panel at once."""
+    monkeypatch.setattr(sys, "stderr", stream := Meeting())
+    panel = open_panel(progress())
+    stream.expected = 2
+    updating = threading.Thread(target=lambda: panel.update(progress(5, elapsed=60)))
+    updating.start()
+    panel.update(progress(6, elapsed=120))
+    updating.join(20)
+    assert not caplog.records
+
+
+def test_lines_go_to_what_is_stderr_at_that_moment(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An IPython prompt puts a stream there that keeps what is being typed."""
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    panel = open_panel(progress(), background=True)
+    monkeypatch.setattr(sys, "stderr", at_the_prompt := io.StringIO())
+    panel.finish(progress(10))
+    assert at_the_prompt.getvalue().startswith("docnats: 10 of 10")
+
+
+def test_a_bar_shows_a_note_while_it_holds(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    panel = open_panel(progress())
+    panel.update(progress(), "reconnecting\x07")
+    terminal.read_until("reconnecting\N{REPLACEMENT CHARACTER}")
+    panel.finish(progress(10))
+    assert "reconnecting" not in terminal.read_until("10 of 10 documents done")
 
 
 def test_none_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,12 +268,28 @@ def test_none_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_marimo_gets_text_although_a_kernel_seems_to_be_there(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make it look as if this were a Jupyter kernel."""
     shell = SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    monkeypatch.setitem(sys.modules, "marimo", SimpleNamespace(running_in_notebook=lambda: True))
+
+
+@pytest.mark.parametrize(
+    ("module", "content"),
+    [
+        ("marimo", SimpleNamespace(running_in_notebook=lambda: True)),
+        ("google.colab", SimpleNamespace()),
+    ],
+)
+@pytest.mark.usefixtures("kernel")
+def test_where_widgets_stand_still_there_is_text(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    module: str,
+    content: SimpleNamespace,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, content)
     open_panel(progress())
     assert capsys.readouterr().err.startswith("docnats: 0 of 10")
 
@@ -159,6 +297,16 @@ def test_marimo_gets_text_although_a_kernel_seems_to_be_there(
 def test_a_widget_outside_a_shell_falls_back_to_text(capsys: pytest.CaptureFixture[str]) -> None:
     open_panel(progress(), kind="widget")
     assert capsys.readouterr().err.startswith("docnats: 0 of 10")
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_kernel_whose_widgets_are_broken_gets_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "docnats.panel.widget", None)
+    panel = open_panel(progress())
+    panel.finish(progress(10))
+    assert capsys.readouterr().err.splitlines()[-1].startswith("docnats: 10 of 10")
 
 
 def test_a_display_that_fails_is_logged_once_and_stops_nothing(
@@ -202,7 +350,7 @@ class Tags(HTMLParser):
 def test_the_static_html_escapes_every_text_and_loads_nothing() -> None:
     page = html_summary(progress(9, failures=(failure(NASTY, f"why: {NASTY}"),)), NASTY)
     read = Tags(page)
-    assert read.tags <= {"div", "strong", "code", "details", "summary", "ul", "li"}
+    assert read.tags <= {"div", "span", "strong", "code", "details", "summary", "ul", "li"}
     assert read.text.count("<img src=x onerror=alert(1)>") == 3
     assert page.isprintable()
     assert "http" not in page
@@ -210,11 +358,25 @@ def test_the_static_html_escapes_every_text_and_loads_nothing() -> None:
 
 
 def test_the_static_html_reads_well_without_its_styles() -> None:
+    """Sites such as GitHub drop them; what styles hide is then there to set things apart."""
     read = Tags(html_summary(progress(9, elapsed=60, failures=(failure(),))))
     assert read.text == (
-        "9 of 10 documents done, 1 failed27 pages · 0.5 pages/s · 1 min 0 s · "
-        "20260131-094500-3f9a1c1 failed documentbad.pdf encrypted: it needs a password"
+        "9 of 10 documents done 20260131-094500-3f9a1c● 9 done ● 1 failed "
+        "Pages 27 · 0.5 pages/sTime 1 min 0 s "
+        "1 failed documentbad.pdf encrypted: it needs a password"
     )
+
+
+@pytest.mark.parametrize("total", [0, 1, 13, 50_000])
+@pytest.mark.parametrize("failed", [0, 5_000])
+def test_every_summary_is_of_bounded_length(total: int, failed: int) -> None:
+    shown = replace(progress(total, total=total), failures=(failure("x" * 9000),) * failed)
+    assert len(html_summary(shown)) < 100_000
+    assert len(text_summary(shown)) < 10_000
+
+
+def test_a_batch_without_documents_says_just_that() -> None:
+    assert Tags(html_summary(progress(total=0))).text == "No documents 20260131-094500-3f9a1c"
 
 
 def test_long_lists_of_failures_are_closed_and_say_how_many_there_are() -> None:
@@ -225,44 +387,164 @@ def test_long_lists_of_failures_are_closed_and_say_how_many_there_are() -> None:
     assert text_summary(shown).splitlines()[-1] == "  and 302 more failed"
 
 
-def test_reasons_are_of_bounded_length() -> None:
-    rows = failure_rows(progress(failures=(failure(error="x" * 10_000),) * 120))
+def test_reasons_and_names_are_of_bounded_length() -> None:
+    rows = failure_rows(progress(failures=(failure("y" * 5000, error="x" * 10_000),) * 120))
     assert {len(row["reason"]) for row in rows} == {300}
+    assert {len(row["filename"]) for row in rows} == {160}
     assert len(rows) == 100
 
 
+def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
+    name = display_name(f"2021/{'very-' * 100}long.pdf")
+    assert name.startswith("2021/very-")
+    assert name.endswith("-long.pdf")
+    assert "…" in name
+
+
 def test_the_widget_gets_clean_text_and_every_state_in_the_order_of_the_bar() -> None:
-    shown = progress(4, failures=(failure(NASTY),))
+    worker = WorkerActivity(NASTY, 2, (RunningJob(NASTY),))
+    shown = replace(progress(4, failures=(failure(NASTY),)), workers=(worker,))
     assert list(numbers(shown)["counts"]) == [state.value for state in BAR_ORDER]
     assert set(BAR_ORDER) == set(JobState)
+    assert numbers(shown, NASTY)["note"].isprintable()
     assert failure_rows(shown)[0]["filename"].isprintable()
+    (row,) = worker_rows(shown)["rows"]
+    assert (row["worker"] + row["jobs"][0]["filename"]).isprintable()
 
 
-def test_an_update_sends_one_message_and_only_what_changed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Failures, which are many, travel only when there are new ones."""
-    panel = WidgetPanel(progress())
-    sent: list[list[str]] = []
-    monkeypatch.setattr(
-        type(panel._widget), "send_state", lambda _, keys: sent.append(sorted(keys))
+def test_the_numbers_say_what_is_known_and_no_more() -> None:
+    """Uploads are left out where nothing is uploaded; workers may be unknown, or none."""
+    unknown = progress()
+    assert [tile.label for tile in tiles(unknown)] == ["Pages", "Workers", "Time left"]
+    assert [tile.value for tile in tiles(unknown)] == ["0", "\N{EN DASH}", "\N{EN DASH}"]
+    known = replace(
+        progress(5, elapsed=75.9),
+        bytes_sent=40_000_000,
+        bytes_total=90_000_000,
+        bytes_sent_per_second=3_140_000.0,
+        remaining=(65.0, 171.0),
+        workers=(WorkerActivity("a", 2), WorkerActivity("b", 4)),
     )
+    assert [tuple(tile) for tile in tiles(known)] == [
+        ("Pages", "15", "0.2 pages/s"),
+        ("Uploaded", "40 MB", "3.1 MB/s"),
+        ("Workers", "2", "6 parsers"),
+        ("Time left", "1 to 3 min", "1 min 16 s so far"),
+    ]
+    assert tiles(replace(known, workers=()))[2] == ("Workers", "none", "waiting for one")
+
+
+def test_a_worker_is_shown_with_what_it_does() -> None:
+    long_one = RunningJob("long.pdf", 210, 32, ((33, 64), (65, 96)))
+    worker = WorkerActivity("host-1-ab", 2, (long_one, RunningJob("new.pdf")), other_jobs=3)
+    shown = worker_rows(replace(progress(), workers=(worker, WorkerActivity("host-2-cd", 1))))
+    assert [row["detail"] for row in shown["rows"]] == [
+        "2 parsers · 3 documents of other batches",
+        "1 parser · idle",
+    ]
+    assert [(job["filename"], job["doing"]) for job in shown["rows"][0]["jobs"]] == [
+        ("long.pdf", "pages 33-64, 65-96 of 210"),
+        ("new.pdf", "starting"),
+    ]
+
+
+def test_of_many_workers_the_busy_ones_are_shown() -> None:
+    busy = WorkerActivity("busy", 2, (RunningJob("a.pdf", 4, 1), RunningJob("b.pdf")))
+    idle = [WorkerActivity(f"idle-{number}", 2) for number in range(100)]
+    shown = worker_rows(replace(progress(), workers=(*idle, busy)))
+    assert shown["rows"][0]["worker"] == "busy"
+    assert shown["rows"][0]["detail"] == "2 parsers · 1 more document"
+    assert len(shown["rows"]) == 6
+    assert shown["more"] == "and 95 more workers"
+
+
+def test_page_ranges_are_said_shortly() -> None:
+    many = tuple((page, page + 1) for page in range(1, 400, 32))
+    assert doing(RunningJob("a.pdf", 4000, 0, many)) == "pages 1-2, 33-34, 65-66, … of 4,000"
+    assert doing(RunningJob("a.pdf", 4, 1, ((2, 2),))) == "page 2 of 4"
+    assert doing(RunningJob("a.pdf", 1, 1)) == "1 of 1 page"
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The traits of each message a widget sends in an update."""
+    messages: list[list[str]] = []
+
+    def send(widget: BatchWidget, keys: set[str] | str) -> None:
+        if not isinstance(keys, str):  # one that anywidget sends while a widget is made
+            messages.append(sorted(keys))
+
+    monkeypatch.setattr(BatchWidget, "send_state", send)
+    return messages
+
+
+def test_an_update_sends_one_message_and_only_what_changed(sent: list[list[str]]) -> None:
+    """The snapshot and the failures, which are many bytes, travel when they differ."""
+    panel = WidgetPanel(progress(), ["a.pdf"] * 10)
     panel.update(progress(3))
+    panel.update(progress(3, elapsed=1))
+    panel.update(progress(3, elapsed=1), "reconnecting")
     panel.update(progress(4, failures=(failure(),)))
     panel.update(progress(4, failures=(failure(),)))
-    assert sent == [["snapshot"], ["failures", "snapshot"], []]
+    assert sent == [
+        ["progress", "snapshot"],
+        ["progress"],
+        ["progress"],
+        ["failures", "progress", "snapshot"],
+        [],
+    ]
 
 
-def test_the_assets_come_with_the_package_and_load_nothing() -> None:
-    script, sheet = (
-        (files("docnats.panel") / name).read_text() for name in ("widget.js", "widget.css")
+def test_large_snapshots_are_sent_less_often(sent: list[list[str]]) -> None:
+    """A million bytes five times a second would be too much for a connection."""
+    panel = WidgetPanel(progress(total=1_000_000))
+    for tick in range(1, 51):
+        panel.update(progress(tick, total=1_000_000, elapsed=tick / 5))
+    assert len(sent) == 50
+    assert [number for number, keys in enumerate(sent, 1) if "snapshot" in keys] == [20, 40]
+
+
+def test_names_are_sent_once_and_up_to_a_number(sent: list[list[str]]) -> None:
+    panel = WidgetPanel(progress(), (f"{NASTY}{number}" for number in range(NAMES_SHOWN + 5)))
+    panel.update(progress(3))
+    names = panel._widget.filenames
+    assert len(names) == NAMES_SHOWN
+    assert all(name.isprintable() for name in names[:10])
+    assert not any("filenames" in keys for keys in sent)
+
+
+def test_a_frontend_without_widgets_shows_a_sentence() -> None:
+    assert repr(BatchWidget(progress=numbers(progress(3)))) == (
+        "docnats: 3 of 10 documents done, 7 queued"
     )
-    assert not re.search(r"innerHTML|insertAdjacentHTML|\bimport\b|https?:|fetch\(", script)
-    assert not re.search(r"@import|url\(", sheet)
 
 
-def test_widget_and_static_html_use_the_same_colours() -> None:
+SCRIPT = str(BatchWidget._esm)
+
+
+def test_the_script_is_one_module_that_loads_nothing() -> None:
+    """Of the modules it is made of, each is in it, and none is asked for by the browser."""
+    for part in files("docnats.panel").joinpath("script").iterdir():
+        exported = re.findall(r"^export (?:function|const) (\w+)", part.read_text(), re.MULTILINE)
+        for name in exported:
+            assert re.search(rf"^(function|const) {name}\b", SCRIPT, re.MULTILINE), name
+    assert len(re.findall(r"^export ", SCRIPT, re.MULTILINE)) == 1
+    assert not re.search(r"innerHTML|insertAdjacentHTML|\bimport\b|https?:|fetch\(", SCRIPT)
+
+
+def test_no_two_modules_of_the_script_declare_the_same_name() -> None:
+    names = re.findall(r"^(?:function|const|let) (\w+)", SCRIPT, re.MULTILINE)
+    assert sorted(names) == sorted(set(names))
+
+
+def test_the_script_knows_the_states_by_their_bytes() -> None:
+    (listed,) = re.findall(r"^const STATES = \[(.*)\];$", SCRIPT, re.MULTILINE)
+    assert re.findall(r'"(\w+)"', listed) == [state.value for state in JobState]
+
+
+def test_the_style_sheet_loads_nothing_and_has_the_colours_of_the_static_html() -> None:
     sheet = (files("docnats.panel") / "widget.css").read_text()
+    assert not re.search(r"@import|url\(", sheet)
     found = dict(re.findall(r"--docnats-(\w+): (#[0-9a-f]{6});", sheet))
     assert found == {state.value: colour for state, colour in COLOURS.items()}
 
@@ -282,3 +564,28 @@ def test_widget_and_static_html_use_the_same_colours() -> None:
 )
 def test_times_are_said_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0, 0, "up to 5 s"),
+        (11, 29.9, "10 to 30 s"),
+        (85, 95, "1 to 2 min"),
+        (20, 95, "up to 2 min"),
+        (5395, 5400, "89 to 90 min"),
+        (3600, 5401, "1 to 2 h"),
+        (7200, 7200, "about 2 h"),
+        (4_000_000, 9_000_000, "1,111 to 2,500 h"),
+    ],
+)
+def test_what_is_left_is_a_range_in_round_numbers(low: float, high: float, said: str) -> None:
+    assert span(low, high) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 B"), (999, "999 B"), (999.7, "1.0 kB"), (9_960, "10 kB"), (2.5e15, "2,500 TB")],
+)
+def test_sizes_are_said_in_two_figures(count: float, said: str) -> None:
+    assert size(count) == said
