@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from docnats.bus.connection import Answer, Connection, Refusal
 from docnats.bus.link import Link, LinkLost, Request, status
-from docnats.bus.port import Backlog, Lease
+from docnats.bus.port import Backlog, Lease, listed
 from docnats.errors import BusError
 from docnats.models import SCHEMA_VERSION, JobMessage
 from docnats.names import Names
@@ -189,12 +189,17 @@ class JobQueue:
         except BusError as error:
             log.error("%s: not moved, it will be delivered again: %s", raw.subject, error)
 
-    async def drop_queued(self, batch: str, job_id: str | None = None) -> int:
-        """Take a batch's jobs, or one, off the queue; return how many were on it."""
+    async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
+        """Take a batch's jobs, or some, off the queue; return how many were on it."""
         names = self._names
-        queued = names.job_subject(batch, job_id) if job_id else names.batch_jobs_filter(batch)
-        answer = await self._connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": queued})
-        return int(answer["purged"])
+        if job_ids is None:
+            queued = [names.batch_jobs_filter(batch)]
+        else:
+            queued = [names.job_subject(batch, job_id) for job_id in listed(job_ids)]
+        purge = f"$JS.API.STREAM.PURGE.{names.jobs_stream}"
+        requests = [Request(purge, json.dumps({"filter": subject}).encode()) for subject in queued]
+        answers = await self._connection.ask_all(requests)
+        return sum(answer.json()["purged"] for answer in answers)
 
     async def backlog(self) -> Backlog:
         """Return how many jobs wait and how many are with workers."""

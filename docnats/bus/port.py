@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from docnats.models import JobMessage, JobRecord, PageProgress, WorkerInfo
 
-__all__ = ["Backlog", "Bus", "Lease", "StateEntry"]
+__all__ = ["Backlog", "Bus", "Lease", "StateEntry", "listed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,11 @@ class Backlog(NamedTuple):
 
     pending: int
     leased: int
+
+
+def listed(job_ids: Iterable[str] | str) -> list[str]:
+    """Return job ids; one may be given by itself."""
+    return [job_ids] if isinstance(job_ids, str) else list(job_ids)
 
 
 class Lease(Protocol):
@@ -102,8 +107,8 @@ class Bus(Protocol):
         cancelled, jobs that already arrived are handed back.
         """
 
-    async def drop_queued(self, batch: str, job_id: str | None = None) -> int:
-        """Take a batch's jobs, or one, off the queue; return how many were on it.
+    async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
+        """Take a batch's jobs, or some, off the queue; return how many were on it.
 
         A job that a worker has taken is dropped too: the worker goes on, but the job is not
         delivered again.
@@ -162,8 +167,10 @@ class Bus(Protocol):
     def progress(self, batch: str) -> AsyncGenerator[PageProgress, None]:
         """Iterate over the page progress of a batch's jobs from now on."""
 
-    async def broadcast_cancel(self, batch: str, job_id: str | None = None) -> None:
-        """Tell the workers to stop a batch, or one job."""
+    async def broadcast_cancel(
+        self, batch: str, job_ids: Iterable[str] | str | None = None
+    ) -> None:
+        """Tell the workers to stop a batch, or some jobs."""
 
     def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
         """Iterate over the batches and jobs to stop, from now on; see ``broadcast_cancel``."""

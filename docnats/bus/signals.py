@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
 from nats.aio.msg import Msg
@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from docnats.bus.bucket import current
 from docnats.bus.connection import Connection
 from docnats.bus.link import LinkLost
+from docnats.bus.port import listed
 from docnats.models import PageProgress, WorkerInfo
 from docnats.names import Names
 
@@ -43,10 +44,15 @@ class Signals:
                 except ValueError:
                     log.warning("%s: this progress cannot be read", message.subject)
 
-    async def broadcast_cancel(self, batch: str, job_id: str | None = None) -> None:
-        """Tell the workers to stop a batch, or one job."""
+    async def broadcast_cancel(
+        self, batch: str, job_ids: Iterable[str] | str | None = None
+    ) -> None:
+        """Tell the workers to stop a batch, or some jobs."""
+        ids = (None,) if job_ids is None else listed(job_ids)
+        subjects = [self._names.cancel_subject(batch, job_id) for job_id in ids]
         link = await self._connection.link()
-        await link.tell(self._names.cancel_subject(batch, job_id))
+        for subject in subjects:
+            await link.tell(subject)
 
     async def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
         """Iterate over the batches and jobs to stop, from now on."""
@@ -80,16 +86,19 @@ class Signals:
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers."""
         stream, subject = self._names.workers_stream, self._names.any_worker_filter
-        workers = []
-        for message in await current(self._connection, stream, subject):
-            try:
-                workers.append(WorkerInfo.from_json(message.data))
-            except ValueError:
-                log.warning("%s: this worker's entry cannot be read", message.subject)
-        return workers
+        return await current(self._connection, stream, subject, _worker)
 
     async def round_trip(self) -> float:
         """Write something to JetStream and return the seconds until it was confirmed."""
         start = time.perf_counter()
         (await self._connection.ask(self._names.probe_subject)).json()
         return time.perf_counter() - start
+
+
+def _worker(message: Msg) -> WorkerInfo | None:
+    """Return the worker in a message; None for an unreadable one."""
+    try:
+        return WorkerInfo.from_json(message.data)
+    except ValueError:
+        log.warning("%s: this worker's entry cannot be read", message.subject)
+        return None

@@ -12,7 +12,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import current, follow
+from docnats.bus.bucket import current, follow, sequences, uncollected
 from docnats.bus.connection import Answer, Connection, Refusal
 from docnats.bus.link import Request
 from docnats.bus.port import StateEntry
@@ -117,9 +117,7 @@ class JobStates:
     async def states(self, batch: str | None = None) -> list[StateEntry]:
         """Return the records of a batch, or all."""
         subject = self._names.batch_states_filter(batch)
-        found = await current(self._connection, self._names.states_stream, subject)
-        entries = [_entry(message) for message in found]
-        return [entry for entry in entries if entry is not None]
+        return await current(self._connection, self._names.states_stream, subject, _entry)
 
     async def watch(self, batch: str) -> AsyncGenerator[StateEntry | None, None]:
         """Iterate over a batch's records: the current ones, one None, then each change."""
@@ -128,14 +126,13 @@ class JobStates:
         while True:
             link = await self._connection.link(OUTAGE_SECONDS)
             try:
-                async with aclosing(follow(self._connection, link, stream, subject)) as messages:
-                    async for message in messages:
-                        if message is None:
-                            if not complete:
-                                complete = True
-                                yield None
-                        elif (entry := _entry(message)) is not None:
+                async with aclosing(follow(self._connection, link, stream, subject)) as pages:
+                    async for page in pages:
+                        for entry in _entries(page or ()):
                             yield entry
+                        if page is None and not complete:
+                            complete = True
+                            yield None
             except Refusal:
                 raise
             except BusError as error:
@@ -151,6 +148,11 @@ class JobStates:
             answer.json()
 
 
+def _entries(messages: Sequence[Msg]) -> list[StateEntry]:
+    with uncollected():
+        return [entry for message in messages if (entry := _entry(message)) is not None]
+
+
 def _entry(message: Msg) -> StateEntry | None:
     """Return the record in a message; None for a deleted or an unreadable one."""
     if message.headers and "KV-Operation" in message.headers:
@@ -160,4 +162,4 @@ def _entry(message: Msg) -> StateEntry | None:
     except ValueError:
         log.warning("%s: this state record cannot be read and is passed over", message.subject)
         return None
-    return StateEntry(record, message.metadata.sequence.stream)
+    return StateEntry(record, sequences(message).stream)

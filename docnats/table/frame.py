@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from docnats.models import JobRecord, JobState
 
 __all__ = ["COLUMNS", "jobs_frame"]
 
 STATES = pd.CategoricalDtype([state.value for state in JobState], ordered=True)
+_CODES = {state: code for code, state in enumerate(JobState)}
 _TIME = pd.DatetimeTZDtype("us", "UTC")
 _DTYPES: dict[str, Any] = {
     "job_id": "string",
@@ -47,37 +49,19 @@ def jobs_frame(records: Iterable[JobRecord]) -> pd.DataFrame:
         times are ``datetime64[us, UTC]``, counts are nullable ``Int64``; ``seconds`` is the
         time from the last start of the job to its end.
     """
-    rows = [_row(record) for record in records]
-    columns = zip(*rows, strict=True) if rows else ([] for _ in COLUMNS)
-    return pd.DataFrame(
-        {
-            name: pd.Series(list(values), dtype=dtype)
-            for (name, dtype), values in zip(_DTYPES.items(), columns, strict=True)
-        }
-    )
+    records = list(records)
+    columns = {name: _column(name, records) for name in COLUMNS if name != "seconds"}
+    took = columns["finished_at"] - columns["started_at"]
+    columns["seconds"] = took.dt.total_seconds().astype("Float64")
+    return pd.DataFrame(columns, columns=list(COLUMNS))
 
 
-def _row(record: JobRecord) -> tuple[object, ...]:
-    return (
-        record.job_id,
-        record.batch,
-        record.filename,
-        record.state.value,
-        record.pages,
-        record.pages_failed,
-        record.bytes,
-        record.attempt,
-        record.worker,
-        record.error_type.value if record.error_type else None,
-        record.error,
-        record.submitted_at,
-        record.started_at,
-        record.finished_at,
-        _seconds(record.started_at, record.finished_at),
-        record.sha256,
-        record.result_key,
-    )
-
-
-def _seconds(start: datetime | None, end: datetime | None) -> float | None:
-    return (end - start).total_seconds() if start and end else None
+def _column(name: str, records: Sequence[JobRecord]) -> pd.Series[Any]:
+    values: Any = list(map(attrgetter(name), records))
+    dtype = _DTYPES[name]
+    if dtype is STATES:
+        values = pd.Categorical.from_codes([_CODES[state] for state in values], dtype=dtype)
+    elif dtype is _TIME:  # pandas would ask each value for its time zone, in Python
+        values = pa.array(values, pa.timestamp("us", "UTC")).to_pandas().dt.tz_convert("UTC")
+    column: pd.Series[Any] = pd.Series(values, dtype=dtype)
+    return column

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from docnats.bus import Backlog, Lease, StateEntry
+from docnats.bus.port import listed
 from docnats.errors import BusError, StateConflict
 from docnats.models import SCHEMA_VERSION, JobMessage, JobRecord, PageProgress, WorkerInfo
 
@@ -125,8 +126,11 @@ class FakeBus:
     def _deliverable(self) -> list[Queued]:
         return [queued for queued in self.queue.values() if queued.attempt < self._deliveries]
 
-    async def drop_queued(self, batch: str, job_id: str | None = None) -> int:
-        dropped = [key for key in self.queue if key[0] == batch and job_id in (None, key[1])]
+    async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
+        wanted = None if job_ids is None else listed(job_ids)
+        dropped = [
+            key for key in self.queue if key[0] == batch and (wanted is None or key[1] in wanted)
+        ]
         for key in dropped:
             del self.queue[key]
         return len(dropped)
@@ -190,8 +194,11 @@ class FakeBus:
                 if progress.batch == batch:
                     yield progress
 
-    async def broadcast_cancel(self, batch: str, job_id: str | None = None) -> None:
-        self._cancels.tell((batch, job_id))
+    async def broadcast_cancel(
+        self, batch: str, job_ids: Iterable[str] | str | None = None
+    ) -> None:
+        for job_id in [None] if job_ids is None else listed(job_ids):
+            self._cancels.tell((batch, job_id))
 
     async def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
         with self._cancels.listen() as told:

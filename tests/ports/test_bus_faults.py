@@ -24,7 +24,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
 
-from docnats.bus import NatsBus, StateEntry, schema
+from docnats.bus import NatsBus, StateEntry, bucket, schema
 from docnats.bus.link import Link
 from docnats.config import NatsConfig, StackConfig
 from docnats.errors import BusError, ConfigError, StateConflict
@@ -341,6 +341,44 @@ async def test_2000_queued_jobs_are_dropped_at_once(bus: NatsBus) -> None:
     assert await bus.drop_queued("gone") == 2000
     assert await bus.backlog() == (1, 0)
     assert (await pull_one(bus)).message == kept
+
+
+async def test_many_jobs_of_a_batch_are_dropped_and_cancelled_in_one_call(bus: NatsBus) -> None:
+    jobs = [message() for _ in range(600)]
+    await bus.publish(jobs)
+    *gone, kept = [job.request_id for job in jobs]
+    assert await bus.drop_queued("b", gone) == 599
+    assert await bus.drop_queued("b", [*gone, kept]) == 1
+    assert await bus.drop_queued("b", []) == 0
+    heard: set[str | None] = set()
+    async with asyncio.timeout(LIMIT), aclosing(bus.cancellations()) as cancels:
+        first = asyncio.ensure_future(anext(cancels))
+        while not first.done():
+            await bus.broadcast_cancel("b", "first")
+            await asyncio.sleep(0.02)
+        await bus.broadcast_cancel("b", gone)
+        while not heard.issuperset(gone):
+            heard.add((await anext(cancels))[1])
+    assert heard - {"first"} == set(gone)
+
+
+async def test_more_records_than_one_pull_brings_are_read_and_watched(
+    bus: NatsBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when their number is a multiple of it."""
+    monkeypatch.setattr(bucket, "PULL_SIZE", 10)
+    monkeypatch.setattr(bucket, "_WHAT_IS_THERE", b'{"batch": 10, "no_wait": true}')
+    jobs = [record() for _ in range(25)]
+    for some in jobs[:20], jobs:
+        written = dict(zip((job.job_id for job in some), await bus.put_states(some), strict=True))
+        assert {e.record.job_id: e.revision for e in await bus.states("b")} == written
+        watched: dict[str, int] = {}
+        async with asyncio.timeout(LIMIT), aclosing(bus.watch("b")) as entries:
+            async for entry in entries:
+                if entry is None:
+                    break
+                watched[entry.record.job_id] = entry.revision
+        assert watched == written
 
 
 async def test_pulls_cancelled_at_any_moment_lose_nothing(nats_config: NatsConfig) -> None:

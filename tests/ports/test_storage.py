@@ -63,6 +63,15 @@ class StoragePort:
         assert await storage.get_bytes("k") == data
         assert (stored.key, stored.size, stored.sha256) == ("k", size, sha256(data))
 
+    @pytest.mark.parametrize("key", ["processed/1/words.parquet", *ODD_NAMES])
+    async def test_pyarrow_reads_what_was_put(self, storage: Storage, key: str) -> None:
+        await storage.put_bytes(key, b"some bytes")
+        files = await storage.filesystem()
+        with files.open_input_file(f"{storage.bucket}/{key}") as file:
+            assert file.read() == b"some bytes"
+        with pytest.raises(FileNotFoundError):
+            files.open_input_file(f"{storage.bucket}/no such thing")
+
     async def test_a_second_put_replaces_the_first(self, storage: Storage) -> None:
         await storage.put_bytes("k", b"first")
         await storage.put_bytes("k", b"second")
@@ -199,6 +208,28 @@ async def unfinished(storage: S3Storage) -> list[str]:
 
 
 class TestS3Storage(StoragePort):
+    @pytest.mark.parametrize("detour", ["http://127.0.0.1:9/", "{endpoint}/no-such-bucket/"])
+    async def test_a_short_read_that_fails_is_left_to_the_client(
+        self, storage: S3Storage, detour: str
+    ) -> None:
+        await storage.put_bytes("k", b"some bytes")
+        short = storage._connection._shortcut
+        assert short is not None
+        assert await storage._connection.read(storage.bucket, "k") == b"some bytes"
+        short._buckets[storage.bucket] = detour.format(endpoint=storage._connection.endpoint)
+        assert await storage._connection.read(storage.bucket, "k") is None
+        assert await storage.get_bytes("k") == b"some bytes"
+
+    async def test_credentials_that_are_refused_are_not_tried_twice(
+        self, storage: S3Storage, config: S3Config
+    ) -> None:
+        wrong = config.but(aws_secret_access_key="wrong")  # noqa: S106 - of nobody
+        async with S3Storage(wrong) as refused:
+            with pytest.raises(StorageError, match="AWS_SECRET_ACCESS_KEY"):
+                await refused.get_bytes("k")
+            assert refused._connection._shortcut is not None
+            assert refused._connection._shortcut._buckets == {config.bucket_name: None}
+
     @pytest.fixture
     def storage(self, s3: S3Storage) -> S3Storage:
         return s3
