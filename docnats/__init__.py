@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from wrapt import register_post_import_hook
+
 if TYPE_CHECKING:
     from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig
     from docnats.errors import (
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from docnats.notebook import (
         allow_nested_asyncio,
         attach,
+        batches,
         configure_s3_storage,
         create_document_service,
+        dataset,
         health,
         jobs,
         process_pdf_with_s3_sync,
@@ -59,8 +63,10 @@ _HOMES = {
     "docnats.notebook": (
         "allow_nested_asyncio",
         "attach",
+        "batches",
         "configure_s3_storage",
         "create_document_service",
+        "dataset",
         "health",
         "jobs",
         "process_pdf_with_s3_sync",
@@ -97,14 +103,25 @@ __all__ = [
     "StorageError",
     "allow_nested_asyncio",
     "attach",
+    "batches",
     "configure_s3_storage",
     "create_document_service",
+    "dataset",
     "health",
     "jobs",
     "process_pdf_with_s3_sync",
     "sample_paths",
     "submit_many",
 ]
+
+
+def _give_frames_an_accessor(pandas: Any) -> None:
+    """Register ``.docnats``, in the order of imports that the user happens to have."""
+    register = pandas.api.extensions.register_dataframe_accessor("docnats")
+    register(lambda frame: importlib.import_module("docnats.notebook").JobsAccessor(frame))
+
+
+register_post_import_hook(_give_frames_an_accessor, "pandas")
 
 
 def __getattr__(name: str) -> Any:

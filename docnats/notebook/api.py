@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
-from docnats.errors import ConfigError, DocnatsError
+from docnats.errors import ConfigError
+from docnats.notebook.following import OnInterrupt, follow
 from docnats.notebook.session import Session, current_session, replace_session
-from docnats.panel import Kind, open_panel
-from docnats.service import Batch, DocumentResult, Health, S3DocumentService, Sources
-from docnats.table import jobs_frame
+from docnats.panel import Kind
+from docnats.service import DocumentResult, Health, S3DocumentService, Sources
 
 __all__ = [
     "allow_nested_asyncio",
-    "attach",
     "configure_s3_storage",
     "create_document_service",
     "health",
-    "jobs",
     "process_pdf_with_s3_sync",
     "sample_paths",
     "submit_many",
@@ -34,7 +31,7 @@ _WORKER_START_SECONDS = 30.0
 """How long the embedded stack's first worker may take to appear."""
 
 
-def submit_many(
+def submit_many(  # noqa: PLR0913 - most calls give one or two
     sources: Sources,
     *,
     wait: bool = True,
@@ -43,6 +40,7 @@ def submit_many(
     timeout: float | None = None,
     custom_prompt: str | None = None,
     force: bool = False,
+    on_interrupt: OnInterrupt = "continue",
     progress: Kind = "auto",
 ) -> pd.DataFrame:
     """Process many PDFs and return the table of their jobs.
@@ -68,6 +66,9 @@ def submit_many(
         Not available in this version; refused.
     force : bool
         Never answer from earlier results. This version never does.
+    on_interrupt : {"continue", "cancel"}
+        What becomes of the batch when the waiting is interrupted (the kernel's stop button,
+        Ctrl-C): it goes on in the background, or its jobs are cancelled.
     progress : {"auto", "widget", "text", "none"}
         A live widget in notebooks, a bar on stderr elsewhere.
 
@@ -85,12 +86,16 @@ def submit_many(
         A file is missing, or there is nothing to submit; nothing was uploaded then.
     ConfigError, StackError, StorageError, BusError
         The servers cannot be used; the message says what to do.
+    KeyboardInterrupt
+        The waiting was interrupted; the message says what goes on and how to get back to it.
 
     Examples
     --------
     >>> jobs = submit_many("papers/**/*.pdf")  # doctest: +SKIP
     >>> jobs[jobs.state == "done"].docnats.words()  # doctest: +SKIP
     """
+    if on_interrupt not in get_args(OnInterrupt):
+        raise ConfigError(f"on_interrupt={on_interrupt!r}: it is 'continue' or 'cancel'")
     session = current_session()
     service = session.service()
     options = {} if password is None else {"password": password}
@@ -99,61 +104,7 @@ def submit_many(
             sources, batch=batch, options=options, timeout=timeout, custom_prompt=custom_prompt
         )
     )
-    return _follow(session, submitted, wait=wait, progress=progress)
-
-
-def attach(batch: str, *, wait: bool = False, progress: Kind = "auto") -> pd.DataFrame:
-    """Return the job table of a batch that was submitted here or elsewhere.
-
-    Parameters
-    ----------
-    batch : str
-        Its id: the column ``batch``.
-    wait : bool
-        Return when every job has ended, with a progress panel.
-
-    Raises
-    ------
-    ConfigError
-        There is no such batch.
-    """
-    session = current_session()
-    found = session.run(session.service().attach(batch))
-    return _follow(session, found, wait=wait, progress=progress)
-
-
-def _follow(session: Session, batch: Batch, *, wait: bool, progress: Kind) -> pd.DataFrame:
-    panel = open_panel(batch.table.progress(), kind=progress)
-
-    async def follow() -> None:
-        note = None
-        try:
-            await batch.follow(panel.update)
-        except asyncio.CancelledError:
-            note = f"interrupted; what is queued goes on: docnats.attach({batch.id!r}, wait=True)"
-            raise
-        except DocnatsError as error:
-            note = str(error)
-            raise
-        finally:
-            panel.finish(batch.table.progress(), note)
-
-    if wait:
-        session.run(follow())
-    else:
-        session.start(follow())
-    return batch.table.frame()
-
-
-def jobs(batch: str | None = None) -> pd.DataFrame:
-    """Return the job table of one batch, or of all that the installation knows.
-
-    Examples
-    --------
-    >>> jobs().groupby("batch").state.value_counts()  # doctest: +SKIP
-    """
-    session = current_session()
-    return jobs_frame(session.run(session.service().jobs(batch)))
+    return follow(session, submitted, wait=wait, progress=progress, on_interrupt=on_interrupt)
 
 
 def health() -> Health:

@@ -19,8 +19,11 @@ __all__ = ["BackgroundLoop", "Call"]
 
 T = TypeVar("T")
 
-CLEANUP_SECONDS = 10.0
-"""How long an interrupted call may take to clean up before control returns all the same."""
+CLEANUP_SECONDS = 1.5
+"""How long an interrupted call may take to clean up; it goes on cleaning up after that."""
+
+STOP_SECONDS = 10.0
+"""How long the loop's thread may take to end."""
 
 
 class Call(Generic[T]):
@@ -105,12 +108,11 @@ class BackgroundLoop:
         DocnatsError
             Called on the loop's own thread, where it would wait for itself for ever.
         """
-        if threading.current_thread() is self._thread:
+        try:
+            self._refuse_own_thread()
+        except DocnatsError:
             coroutine.close()
-            raise DocnatsError(
-                "a blocking docnats call was made on docnats' own event loop, for example from "
-                "a progress callback: await the method of S3DocumentService instead"
-            )
+            raise
         call = Call(self._running(), coroutine)
         try:
             call.begin()
@@ -121,6 +123,24 @@ class BackgroundLoop:
                 concurrent.futures.wait([call.outcome], timeout=CLEANUP_SECONDS)
             raise
 
+    def wait(self, call: Call[T]) -> T:
+        """Return the result of a call that was started; an interrupt leaves it going on.
+
+        Raises
+        ------
+        DocnatsError
+            Called on the loop's own thread.
+        """
+        self._refuse_own_thread()
+        return call.outcome.result()
+
+    def _refuse_own_thread(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise DocnatsError(
+                "a blocking docnats call was made on docnats' own event loop, for example from "
+                "a progress callback: await the method of S3DocumentService instead"
+            )
+
     def close(self) -> None:
         """Stop the loop and its thread; nothing runs on it any more."""
         with self._lock:
@@ -128,7 +148,7 @@ class BackgroundLoop:
             self._loop = self._thread = None
         if loop is not None and thread is not None and self.alive:
             loop.call_soon_threadsafe(loop.stop)
-            thread.join(timeout=CLEANUP_SECONDS)
+            thread.join(timeout=STOP_SECONDS)
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:

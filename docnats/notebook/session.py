@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import logging
+import concurrent.futures
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -19,8 +19,6 @@ __all__ = ["Session", "close_session", "current_session", "replace_session"]
 
 _CHECK_SECONDS = 2.0
 """How often the embedded stack is looked at while something waits for it."""
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Config = TypeVar("Config", S3Config, NatsConfig)
@@ -90,15 +88,49 @@ class Session:
             return self._service
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the background loop and return its result."""
+        """Run a coroutine on the background loop and return its result.
+
+        Raises
+        ------
+        Exception
+            What the coroutine raises; or what a call in the background ended with since the
+            last call, so that nobody can miss it. The coroutine is not run then.
+        """
+        try:
+            self._raise_failure()
+        except BaseException:
+            coroutine.close()
+            raise
         return self.loop.run(self._guard(coroutine))
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Call[T]:
         """Start a coroutine on the background loop and return at once."""
         call = self.loop.start(self._guard(coroutine))
         self._calls.add(call)
-        call.outcome.add_done_callback(lambda _: self._calls.discard(call))
+        call.outcome.add_done_callback(lambda _: self._forget(call, even_failed=False))
         return call
+
+    def wait(self, call: Call[T]) -> T:
+        """Wait for a call; one that is interrupted here goes on in the background."""
+        try:
+            return self.loop.wait(call)
+        finally:
+            if call.outcome.done():
+                self._forget(call, even_failed=True)
+
+    def _forget(self, call: Call[Any], *, even_failed: bool) -> None:
+        if even_failed or not _failure(call):
+            self._calls.discard(call)
+
+    def _raise_failure(self) -> None:
+        for call in tuple(self._calls):
+            if call.outcome.done() and (error := _failure(call)):
+                self._calls.discard(call)
+                error.add_note(
+                    "This happened in the background, after an earlier docnats call had returned. "
+                    "The call just made was not begun: make it again."
+                )
+                raise error
 
     async def _guard(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await a coroutine, unless a process of the embedded stack fails for good."""
@@ -119,6 +151,7 @@ class Session:
             return
         for call in tuple(self._calls):
             call.cancel()
+        self._calls.clear()
         if self._service is not None:
             self.loop.run(self._service.close())
             self._service = None
@@ -126,6 +159,12 @@ class Session:
         if self._stack is not None:
             self._stack.stop()
             self._stack = None
+
+
+def _failure(call: Call[Any]) -> BaseException | None:
+    """Return what a call that is done failed with, unless it was cancelled."""
+    error = call.outcome.exception()
+    return None if isinstance(error, concurrent.futures.CancelledError) else error
 
 
 def _if_set(config: Config, *fields: str) -> Config | None:

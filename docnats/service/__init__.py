@@ -2,16 +2,25 @@
 
 from docnats.service.batch import Batch
 from docnats.service.client import S3DocumentClient
+from docnats.service.explain import Explanation, failure_of
+from docnats.service.history import BatchSummary, JobKey, key_of
 from docnats.service.results import DocumentResult
+from docnats.service.retry import retryable
 from docnats.service.service import Health, PartHealth, S3DocumentService
 from docnats.service.sources import Sources
 
 __all__ = [
     "Batch",
+    "BatchSummary",
     "DocumentResult",
+    "Explanation",
     "Health",
+    "JobKey",
     "PartHealth",
     "S3DocumentClient",
     "S3DocumentService",
     "Sources",
+    "failure_of",
+    "key_of",
+    "retryable",
 ]

@@ -41,6 +41,8 @@ class Batch:
     ----------
     table : JobTable
         Up to date while :meth:`follow` runs.
+    batches : tuple of str
+        The ids of the batches its jobs belong to.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Batch:
     ) -> None:
         self._bus = bus
         self._sending = sending
-        self._batches = (table.batch,) if batches is None else tuple(batches)
+        self.batches = (table.batch,) if batches is None else tuple(batches)
         self.table = table
 
     @property
@@ -96,12 +98,12 @@ class Batch:
 
     async def _follow(self, on_progress: Callable[[Progress], None] | None) -> None:
         finished = asyncio.Event()
-        unread = set(self._batches)
+        unread = set(self.batches)
         with ungrouped():
             async with asyncio.TaskGroup() as group:
                 helpers = [
                     group.create_task(watch)
-                    for batch in self._batches
+                    for batch in self.batches
                     for watch in (self._watch(batch, unread, finished), self._watch_pages(batch))
                 ]
                 if on_progress is not None:

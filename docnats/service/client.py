@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 from pydantic import JsonValue
 
-from docnats.bus import Bus, NatsBus
-from docnats.config import NatsConfig, ProcessingConfig, S3Config
-from docnats.errors import (
-    ConfigError,
-    DocnatsError,
-    ErrorType,
-    JobFailed,
-    JobTimeout,
-    StateConflict,
-)
-from docnats.models import JobRecord, JobState, utc_now
-from docnats.names import RAW_PREFIX, RESULT_PARTS, new_batch_id, result_part, valid_token
+from docnats.errors import ConfigError, DocnatsError
+from docnats.models import JobRecord, JobState
+from docnats.names import new_batch_id
+from docnats.service import history, results
 from docnats.service.batch import Batch
-from docnats.service.results import DocumentResult, fetch_document, fetch_table
+from docnats.service.cancel import cancel_jobs
+from docnats.service.cleanup import clean_up_jobs, delete_objects
+from docnats.service.connected import Connected
+from docnats.service.dataset import open_dataset
+from docnats.service.explain import Explanation, explain_jobs, failure_of
+from docnats.service.history import BatchSummary, JobKey, Since, States, key_of
+from docnats.service.results import DocumentResult
+from docnats.service.retry import resubmission, retryable
 from docnats.service.sources import Sources, expand_sources
 from docnats.service.submission import Submission
-from docnats.storage import S3Storage, Storage
 from docnats.table import JobTable
+
+if TYPE_CHECKING:
+    import pyarrow.dataset
 
 __all__ = ["S3DocumentClient"]
 
-log = logging.getLogger(__name__)
 
-
-class S3DocumentClient:
+class S3DocumentClient(Connected):
     """Puts documents through docnats; an async context manager.
 
     Parameters
@@ -52,82 +47,6 @@ class S3DocumentClient:
     ...     result = await client.process_document("report.pdf", timeout=60)
     ...     result.pages
     """
-
-    def __init__(
-        self,
-        s3_config: S3Config | None = None,
-        nats_config: NatsConfig | None = None,
-        processing_config: ProcessingConfig | None = None,
-    ) -> None:
-        self.config = processing_config or ProcessingConfig()
-        self._s3_config = s3_config or S3Config()
-        self._nats_config = nats_config or NatsConfig()
-        self._open = AsyncExitStack()
-        self._sending: set[asyncio.Task[None]] = set()
-        self._ports: tuple[Bus, Storage] | None = None
-
-    async def __aenter__(self) -> Self:
-        await self.connect()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def connect(self) -> None:
-        """Open the connections and create what is missing on the servers.
-
-        Raises
-        ------
-        StorageError, BusError
-            A server cannot be reached or refuses; the message says what to check.
-        """
-        if self._ports is not None:
-            return
-        if not self.config.use_s3_storage:
-            raise ConfigError(
-                "ProcessingConfig.use_s3_storage=False (environment: USE_S3_STORAGE): storage "
-                "without S3 is not available in this version; unset it"
-            )
-        async with AsyncExitStack() as opening:
-            storage = await opening.enter_async_context(S3Storage(self._s3_config))
-            bus = await opening.enter_async_context(NatsBus(self._nats_config))
-            await asyncio.gather(storage.ensure_bucket(), bus.ensure())
-            self._ports = (bus, storage)
-            self._open = opening.pop_all()
-
-    async def close(self) -> None:
-        """Close the connections; uploads that still go on are stopped first."""
-        for task in self._sending:
-            task.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
-        self._ports = None
-        await self._open.aclose()
-
-    def using(self, config: ProcessingConfig) -> Self:
-        """Return a client on the same connections with other processing settings."""
-        other = copy.copy(self)
-        other.config = config
-        return other
-
-    @property
-    def bus(self) -> Bus:
-        """The open control bus."""
-        return self._connected()[0]
-
-    @property
-    def storage(self) -> Storage:
-        """The open storage."""
-        return self._connected()[1]
-
-    def _connected(self) -> tuple[Bus, Storage]:
-        if self._ports is None:
-            raise DocnatsError("not connected: use `async with`, or call connect() first")
-        return self._ports
 
     async def submit(
         self,
@@ -167,27 +86,16 @@ class S3DocumentClient:
         """
         _refuse_prompt(custom_prompt)
         documents = await expand_sources(sources, self.storage)
-        batch = await self._new_batch(batch)
+        batch = await history.new_batch(self.bus, batch)
         config = self.config if timeout is None else self.config.but(timeout=timeout)
         submission = Submission(self.bus, self.storage, config, batch, documents, options or {})
+        return await self._begin(submission, batch)
+
+    async def _begin(self, submission: Submission, batch: str) -> Batch:
         table = JobTable(batch)
         for entry in await submission.register():
             table.apply(entry.record, entry.revision)
-        sending = asyncio.create_task(submission.send(), name=f"docnats-send-{batch}")
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
-        return Batch(self.bus, table, sending)
-
-    async def _new_batch(self, name: str | None) -> str:
-        if name is None:
-            return new_batch_id()
-        if not valid_token(name):
-            raise ConfigError(
-                f"batch={name!r}: a name is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"
-            )
-        if await self.bus.states(name):
-            raise ConfigError(f"batch={name!r}: there is such a batch already; choose another name")
-        return name
+        return Batch(self.bus, table, self._send(submission, batch))
 
     async def process_document(
         self,
@@ -232,8 +140,8 @@ class S3DocumentClient:
             table = await batch.follow(timeout=timeout)
             (job,) = table.records()
             if job.state is JobState.DONE:
-                return await fetch_document(self.storage, job)
-            raise _failure(job)
+                return await results.fetch_document(self.storage, job)
+            raise failure_of(job)
         except (DocnatsError, asyncio.CancelledError):
             await self._give_up(batch.table.records())
             raise
@@ -241,12 +149,45 @@ class S3DocumentClient:
     async def _give_up(self, jobs: Sequence[JobRecord]) -> None:
         await self.cancel(jobs)
         if self.config.cleanup_on_error:
-            await self.cleanup_jobs(jobs)
+            await delete_objects(self.storage, jobs)
 
-    async def jobs(self, batch: str | None = None) -> list[JobRecord]:
-        """Return the state records of a batch or of all, in the order of submission."""
-        records = [entry.record for entry in await self.bus.states(batch)]
-        return sorted(records, key=lambda job: (job.submitted_at, job.batch, job.position))
+    async def jobs(
+        self,
+        batch: str | None = None,
+        *,
+        since: Since | None = None,
+        state: States | None = None,
+    ) -> list[JobRecord]:
+        """Return the state records of jobs, in the order of submission.
+
+        Parameters
+        ----------
+        batch : str, optional
+            Of this batch only; by default of all.
+        since : datetime or timedelta, optional
+            Submitted at this time or later (UTC unless it says otherwise), or not longer ago.
+        state : JobState, str or several of them, optional
+            In one of these states.
+
+        Raises
+        ------
+        ConfigError
+            There is no such state, or ``since`` is no time.
+
+        Examples
+        --------
+        >>> failed = await client.jobs(since=timedelta(days=1), state="failed")  # doctest: +SKIP
+        """
+        return await history.list_jobs(self.bus, batch, since, state)
+
+    async def batches(self) -> list[BatchSummary]:
+        """Return one summary a batch, the newest first.
+
+        Examples
+        --------
+        >>> running = [b for b in await client.batches() if not b.finished_at]  # doctest: +SKIP
+        """
+        return await history.list_batches(self.bus)
 
     async def attach(self, batch: str) -> Batch:
         """Return a handle on a batch that any client submitted.
@@ -256,41 +197,168 @@ class S3DocumentClient:
         ConfigError
             There is no such batch.
         """
-        table = JobTable(batch)
-        for entry in await self.bus.states(batch):
-            table.apply(entry.record, entry.revision)
-        if not len(table):
-            raise ConfigError(f"batch={batch!r}: there is no such batch; see docnats.jobs()")
-        return Batch(self.bus, table)
+        return await history.attach_batch(self.bus, batch)
 
-    async def cancel(self, jobs: Iterable[JobRecord]) -> None:
-        """Cancel jobs: queued ones are dropped, running ones stopped, ended ones left."""
-        for job in jobs:
-            if await self._mark_cancelled(job):
-                await self.bus.drop_queued(job.batch, job.job_id)
-                await self.bus.broadcast_cancel(job.batch, job.job_id)
+    async def select(self, keys: Iterable[JobKey]) -> Batch:
+        """Return a handle on some jobs of any batches, to look at or to wait for.
 
-    async def _mark_cancelled(self, job: JobRecord) -> bool:
-        while True:
-            entry = await self.bus.get_state(job.batch, job.job_id)
-            if entry is None or entry.record.terminal:
-                return False
-            cancelled = entry.record.but(state=JobState.CANCELLED, finished_at=utc_now())
-            try:
-                await self.bus.update_state(cancelled, entry.revision)
-            except StateConflict:
-                continue  # it moved on meanwhile: look again
-            return True
+        Parameters
+        ----------
+        keys : iterable of (batch, job_id)
+            Repeated ones count once.
+
+        Raises
+        ------
+        TableError
+            A job is not known to this installation.
+        ConfigError
+            There is not one job.
+
+        Examples
+        --------
+        >>> batch = await client.select((j.batch, j.job_id) for j in jobs)  # doctest: +SKIP
+        >>> table = await batch.follow()  # doctest: +SKIP
+        """
+        return await history.select_jobs(self.bus, keys)
+
+    async def find(self, keys: Iterable[JobKey]) -> list[JobRecord]:
+        """Return the records of some jobs, each once; ``TableError`` for an unknown one."""
+        return [entry.record for entry in await history.find_jobs(self.bus, keys)]
+
+    async def cancel(self, jobs: Iterable[JobRecord]) -> int:
+        """Cancel jobs: queued ones are dropped, running ones stopped, ended ones left.
+
+        Returns how many were cancelled.
+
+        Examples
+        --------
+        >>> await client.cancel(await client.jobs("papers"))  # doctest: +SKIP
+        """
+        jobs = list(jobs)
+        cancelled = await cancel_jobs(self.bus, jobs)
+        for submission in self._sending.values():
+            submission.skip(job.job_id for job in jobs)
+        return cancelled
+
+    async def retry(
+        self,
+        jobs: Iterable[JobRecord],
+        *,
+        password: str | None = None,
+        timeout: float | None = None,
+        force: bool = False,
+    ) -> Batch:
+        """Run jobs again that failed or were cancelled, without a new upload.
+
+        A job that has ended stays as it is; its document becomes a new job of a new batch.
+
+        Parameters
+        ----------
+        password : str, optional
+            Opens encrypted PDFs; one given earlier is kept nowhere.
+        timeout : float, optional
+            Seconds one job may take on a worker; by default as long as before.
+        force : bool
+            Run those again too that are done.
+
+        Returns
+        -------
+        Batch
+            The new jobs, in the order of those given that were retried.
+
+        Raises
+        ------
+        SourceError
+            A document is not in S3 any more, or there is nothing to retry; nothing was
+            submitted.
+
+        Examples
+        --------
+        >>> failed = await client.jobs("papers", state="failed")  # doctest: +SKIP
+        >>> batch = await client.retry(failed, timeout=3600)  # doctest: +SKIP
+        """
+        batch = new_batch_id()
+        entries = await history.find_jobs(self.bus, map(key_of, jobs))
+        again = [entry.record for entry in entries if retryable(entry.record, force=force)]
+        secrets = {} if password is None else {"password": password}
+        submission = await resubmission(
+            self.bus, self.storage, self.config, batch, again, secrets=secrets, timeout=timeout
+        )
+        return await self._begin(submission, batch)
 
     async def fetch_table(
-        self, job_ids: Sequence[str], part: str, columns: Sequence[str] | None = None
+        self,
+        job_ids: Sequence[str],
+        part: str,
+        columns: Sequence[str] | None = None,
+        *,
+        names: Mapping[str, str] | None = None,
     ) -> pa.Table:
-        """Read ``pages.parquet`` or ``words.parquet`` of many done jobs as one table."""
-        return await fetch_table(self.storage, job_ids, part, columns)
+        """Read ``pages.parquet`` or ``words.parquet`` of many done jobs as one table.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Read only these; ``job_id`` comes first in any case.
+        names : mapping, optional
+            The documents' names by job id, for the error message.
+
+        Raises
+        ------
+        TableError
+            There is no such column.
+        ObjectMissing
+            Results were cleaned up; the message names the documents.
+        """
+        return await results.fetch_table(self.storage, job_ids, part, columns, names or {})
+
+    async def dataset(
+        self,
+        batch: str,
+        part: Literal["words", "pages"] = "words",
+        columns: Sequence[str] | None = None,
+    ) -> pyarrow.dataset.Dataset:
+        """Return the results of a batch's done jobs as a dataset that is read piece by piece.
+
+        Parameters
+        ----------
+        part : {"words", "pages"}
+            One row a word, or one row a page.
+        columns : sequence of str, optional
+            Show only these besides ``job_id``.
+
+        Raises
+        ------
+        ConfigError
+            There is no such batch, or no such part.
+        TableError
+            There is no such column.
+
+        Notes
+        -----
+        It reads S3 with the credentials of this moment; open it again when they have ended.
+        """
+        jobs = (await self.attach(batch)).table.records()
+        done = [job.job_id for job in jobs if job.state is JobState.DONE]
+        return await open_dataset(self.storage, done, part, columns)
+
+    async def explain(self, jobs: Iterable[JobRecord]) -> list[Explanation]:
+        """Say for each job that did not end well what happened and what to do.
+
+        Examples
+        --------
+        >>> for told in await client.explain(await client.jobs("papers")):  # doctest: +SKIP
+        ...     print(told.filename, told.what_happened, told.what_to_do)
+        """
+        return await explain_jobs(self.storage, jobs)
 
     async def fetch_document(self, job: JobRecord) -> DocumentResult:
         """Read one done job's result."""
-        return await fetch_document(self.storage, job)
+        return await results.fetch_document(self.storage, job)
+
+    async def fetch_source(self, job: JobRecord) -> bytes:
+        """Read one job's PDF; ``ObjectMissing`` if it was cleaned up."""
+        return await results.fetch_source(self.storage, job)
 
     async def cleanup(self, key: str) -> None:
         """Delete one object or, with a key that ends in ``/``, all below it.
@@ -302,24 +370,23 @@ class S3DocumentClient:
         keys = [stored.key async for stored in self.storage.list(key)] if key[-1:] == "/" else [key]
         await self.storage.delete(keys)
 
-    async def cleanup_jobs(self, jobs: Iterable[JobRecord]) -> None:
+    async def cleanup_jobs(self, jobs: Iterable[JobRecord]) -> int:
         """Delete the uploaded documents and the results of jobs; their rows stay.
 
-        Documents that were processed in place, from ``s3://`` sources, are left alone.
+        Documents that were processed in place, from ``s3://`` sources, are left alone. An
+        upload that a retry still reads is kept; cleaning up the retry deletes it.
+
+        Returns
+        -------
+        int
+            How many documents.
+
+        Raises
+        ------
+        DocnatsError
+            A job has not ended; nothing was deleted.
         """
-        keys: list[str] = []
-        for job in jobs:
-            keys += [result_part(job.job_id, part) for part in RESULT_PARTS]
-            if job.s3_bucket == self.storage.bucket and job.s3_key.startswith(RAW_PREFIX):
-                keys.append(job.s3_key)
-        await self.storage.delete(keys)
-
-
-def _failure(job: JobRecord) -> DocnatsError:
-    message = f"{job.filename}: {job.error or job.state}"
-    if job.error_type is ErrorType.TIMEOUT:
-        return JobTimeout(message)
-    return JobFailed(message, job_id=job.job_id, error_type=job.error_type)
+        return await clean_up_jobs(self.bus, self.storage, jobs)
 
 
 def _refuse_prompt(custom_prompt: str | None) -> None:

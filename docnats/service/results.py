@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,17 +13,29 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from docnats.errors import ObjectMissing, TableError, ungrouped
 from docnats.models import JobRecord
 from docnats.names import DOCUMENT, PAGES, WORDS, result_part
+from docnats.service.history import named
 from docnats.storage import Storage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DocumentResult", "fetch_document", "fetch_table"]
+__all__ = [
+    "DocumentResult",
+    "check_columns",
+    "empty_table",
+    "fetch_document",
+    "fetch_source",
+    "fetch_table",
+]
 
-_FETCHES = 16
-"""Result objects read from S3 at a time."""
+_GROUP = 16
+"""Result objects that are decoded together: a turn of a thread costs as much as one."""
+
+_GROUPS = 3
+"""Groups at work at a time; while one is decoded, the others are on their way."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +98,37 @@ async def fetch_document(storage: Storage, job: JobRecord) -> DocumentResult:
     ObjectMissing
         The result was cleaned up.
     """
-    document, pages, words = await asyncio.gather(
-        *(storage.get_bytes(result_part(job.job_id, part)) for part in (DOCUMENT, PAGES, WORDS))
-    )
+    parts = (result_part(job.job_id, part) for part in (DOCUMENT, PAGES, WORDS))
+    try:
+        document, pages, words = await asyncio.gather(*map(storage.get_bytes, parts))
+    except ObjectMissing as error:
+        raise _cleaned_up([job.filename]) from error
     return DocumentResult(job, json.loads(document), pages, words)
 
 
+async def fetch_source(storage: Storage, job: JobRecord) -> bytes:
+    """Read one job's PDF.
+
+    Raises
+    ------
+    ObjectMissing
+        It was cleaned up, or removed by its owner.
+    """
+    try:
+        return await storage.get_bytes(job.s3_key, bucket=job.s3_bucket)
+    except ObjectMissing as error:
+        raise ObjectMissing(
+            f"the document {job.filename} is not in S3 any more (s3://{job.s3_bucket}/"
+            f"{job.s3_key}): submit the file again to have it there"
+        ) from error
+
+
 async def fetch_table(
-    storage: Storage, job_ids: Sequence[str], part: str, columns: Sequence[str] | None = None
+    storage: Storage,
+    job_ids: Sequence[str],
+    part: str,
+    columns: Sequence[str] | None,
+    names: Mapping[str, str],
 ) -> pa.Table:
     """Read one result table of many jobs into one, with their ``job_id`` in the first column.
 
@@ -103,30 +138,106 @@ async def fetch_table(
         ``pages.parquet`` or ``words.parquet``.
     columns : sequence of str, optional
         Only these columns.
+    names : mapping
+        The documents' names by job id.
+
+    Raises
+    ------
+    TableError
+        There is no such column.
+    ObjectMissing
+        Results were cleaned up; the message names the documents.
     """
-    limit = asyncio.Semaphore(_FETCHES)
+    slots = asyncio.Semaphore(_GROUPS)
+    missing: list[str] = []
 
-    async def fetch(job_id: str) -> pa.Table:
-        async with limit:
-            data = await storage.get_bytes(result_part(job_id, part))
-        return await asyncio.to_thread(_decode, data, job_id, columns)
+    async def fetch(job_id: str) -> bytes | None:
+        try:
+            return await storage.get_bytes(result_part(job_id, part))
+        except ObjectMissing:
+            missing.append(names.get(job_id, job_id))
+            return None
 
-    tables = await asyncio.gather(*(fetch(job_id) for job_id in job_ids))
+    async def fetch_group(first: int) -> list[pa.Table]:
+        async with slots:
+            found = await asyncio.gather(*map(fetch, job_ids[first : first + _GROUP]))
+            return await asyncio.to_thread(_decode, found, first, part, columns)
+
+    with ungrouped():
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(fetch_group(first)) for first in range(0, len(job_ids), _GROUP)
+            ]
+    if missing:
+        raise _cleaned_up(missing)
+    tables = [table for task in tasks for table in task.result()]
     if not tables:
-        tables = [_decode(_empty(part), "", columns)]
-    return pa.concat_tables(tables).unify_dictionaries()
+        empty = empty_table(part.removesuffix(".parquet"))
+        wanted = (
+            empty.column_names if columns is None else check_columns(columns, empty.schema, part)
+        )
+        tables = [_numbered(empty.select(wanted), 0)]
+    return await asyncio.to_thread(_joined, tables, job_ids)
 
 
-def _empty(part: str) -> bytes:
+def _cleaned_up(names: Sequence[str]) -> ObjectMissing:
+    return ObjectMissing(
+        f"the results of {named(names)} are not in S3 any more: they were cleaned up. Leave the "
+        "rows out, or process the files again"
+    )
+
+
+def _decode(
+    found: Sequence[bytes | None], first: int, part: str, columns: Sequence[str] | None
+) -> list[pa.Table]:
+    """Decode a group of results; the job's place in the list comes first, as a number."""
+    tables = []
+    for number, data in enumerate(found, first):
+        if data is None:
+            continue
+        # On this thread, and without reading ahead: many small files are faster that way.
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+        wanted = None if columns is None else check_columns(columns, file.schema_arrow, part)
+        tables.append(_numbered(file.read(columns=wanted, use_threads=False), number))
+    return tables
+
+
+def _numbered(table: pa.Table, number: int) -> pa.Table:
+    return table.add_column(0, "job_id", pa.repeat(pa.scalar(number, pa.int32()), len(table)))
+
+
+def _joined(tables: Sequence[pa.Table], job_ids: Sequence[str]) -> pa.Table:
+    """Put tables together; ``job_id`` is a dictionary of all ids, in their order."""
+    table = pa.concat_tables(tables).unify_dictionaries()
+    ids = pa.array(job_ids, pa.string())
+    chunks = [
+        pa.DictionaryArray.from_arrays(numbers, ids) for numbers in table.column("job_id").chunks
+    ]
+    ids_type = pa.dictionary(pa.int32(), pa.string())
+    return table.set_column(0, "job_id", pa.chunked_array(chunks, ids_type))
+
+
+def empty_table(part: str) -> pa.Table:
+    """Return ``words`` or ``pages`` without rows."""
     from docnats.parsing.tables import TABLES  # loads the parser: only where nothing else tells
 
-    buffer = io.BytesIO()
-    pq.write_table(TABLES[part.removesuffix(".parquet")].empty_table(), buffer)
-    return buffer.getvalue()
+    return TABLES[part].empty_table()
 
 
-def _decode(data: bytes, job_id: str, columns: Sequence[str] | None) -> pa.Table:
-    table = pq.read_table(io.BytesIO(data), columns=list(columns) if columns else None)
-    index = pa.repeat(pa.scalar(0, pa.int32()), len(table))
-    ids = pa.DictionaryArray.from_arrays(index, pa.array([job_id]))
-    return table.add_column(0, "job_id", ids)
+def check_columns(columns: Sequence[str], schema: pa.Schema, part: str) -> list[str]:
+    """Return the columns to read, without ``job_id``, which is always there.
+
+    Raises
+    ------
+    TableError
+        There is no such column; the message names those there are.
+    """
+    wanted = [columns] if isinstance(columns, str) else list(columns)
+    valid = [name for name in schema.names if name != "job_id"]
+    for name in wanted:
+        if name not in valid and name != "job_id":
+            raise TableError(
+                f"{part.removesuffix('.parquet')} has no column {name!r}; it has job_id, "
+                f"{', '.join(valid)}"
+            )
+    return [name for name in wanted if name != "job_id"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -62,6 +62,7 @@ class Submission:
             (source, self._new_record(position, source)) for position, source in enumerate(sources)
         ]
         self._sent: asyncio.Queue[StateEntry | None] = asyncio.Queue(maxsize=4 * _GROUP)
+        self._cancelled: set[str] = set()
 
     def _new_record(self, position: int, source: Source) -> JobRecord:
         job_id = new_job_id()
@@ -99,8 +100,14 @@ class Submission:
                         lanes.create_task(self._upload_all(jobs))
                 await self._sent.put(None)
 
+    def skip(self, job_ids: Iterable[str]) -> None:
+        """Upload no more of these jobs' documents: they were cancelled."""
+        self._cancelled.update(job_ids)
+
     async def _upload_all(self, jobs: Iterator[tuple[Source, JobRecord]]) -> None:
         for source, record in jobs:
+            if record.job_id in self._cancelled:
+                continue
             sent = await self._upload(source, record)
             await self._sent.put(StateEntry(sent, self._revisions[record.job_id]))
 
@@ -138,16 +145,19 @@ class Submission:
     async def _tell(self, group: list[StateEntry]) -> None:
         """Move a group of jobs on in the table, then put the queued ones on the queue.
 
-        A job that was cancelled meanwhile keeps that state and is not queued.
+        A job that was cancelled meanwhile keeps that state, and its document is deleted.
         """
         outcomes = await self._bus.update_states(group)
-        queued = [
-            entry.record
-            for entry, written in zip(group, outcomes, strict=True)
-            if written is not None and entry.record.state is JobState.QUEUED
-        ]
+        queued, cancelled = [], []
+        for entry, written in zip(group, outcomes, strict=True):
+            if written is None:
+                cancelled.append(entry.record)
+            elif entry.record.state is JobState.QUEUED:
+                queued.append(entry.record)
         messages = await asyncio.gather(*(self._message(record) for record in queued))
         await self._bus.publish(messages)
+        uploads = ((record.s3_key, raw_key(record.job_id)) for record in cancelled)
+        await self._storage.delete(key for key, upload in uploads if key == upload)
 
     async def _message(self, record: JobRecord) -> JobMessage:
         urls: dict[str, str] = {}

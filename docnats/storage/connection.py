@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Self
 
 from docnats.config import S3Config
 from docnats.errors import StorageError
+from docnats.storage.arrow import arrow_filesystem
 from docnats.storage.failures import storage_error
+from docnats.storage.http import is_local, open_session
+from docnats.storage.shortcut import Shortcut
 
 if TYPE_CHECKING:
     import aioboto3
     from aiobotocore.config import AioConfig
+    from botocore.credentials import ReadOnlyCredentials
+    from pyarrow.fs import S3FileSystem
     from types_aiobotocore_s3 import S3Client
 
-__all__ = ["ANY_REGION", "Connection", "is_local", "seconds_allowed"]
+__all__ = ["ANY_REGION", "Connection", "seconds_allowed"]
 
 _BACKOFF = 20.0
 """Seconds; botocore's longest pause between two attempts in its standard mode."""
@@ -51,6 +54,7 @@ class Connection:
         self._exits = AsyncExitStack()
         self._session: aioboto3.Session | None = None
         self._client: S3Client | None = None
+        self._shortcut: Shortcut | None = None
 
     async def __aenter__(self) -> Self:
         async with self._explained("open a connection"):
@@ -65,21 +69,38 @@ class Connection:
                     config=_client_config(self.config),
                 )
             )
+            session = await self._exits.enter_async_context(await open_session(self.config))
         self.endpoint = self._client.meta.endpoint_url
+        self._shortcut = Shortcut(self._client, session, _proxy(self.config))
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._client = None
+        self._client = self._shortcut = None
         await self._exits.aclose()
 
     async def has_credentials(self) -> bool:
         """Tell whether the configuration or the AWS credential chain gives any."""
+        return await self._credentials() is not None
+
+    async def filesystem(self) -> S3FileSystem:
+        """Return the server as a pyarrow file system, with the credentials of this moment."""
+        keys = await self._credentials()
+        region = self._session and self._session.region_name
+        return arrow_filesystem(self.config, region or ANY_REGION, keys)
+
+    async def _credentials(self) -> ReadOnlyCredentials | None:
         if self._session is None:
             raise StorageError(_NOT_OPEN)
         async with self._explained("look for credentials"):
-            # The type stubs forget that it is to be awaited.
-            credentials = await self._session.get_credentials()  # type: ignore[misc]
-        return credentials is not None
+            # The type stubs forget that both are to be awaited.
+            found: Any = await self._session.get_credentials()  # type: ignore[misc]
+            return await found.get_frozen_credentials() if found else None
+
+    async def read(self, bucket: str, key: str) -> bytes | None:
+        """Return an object's bytes if there is a short way to them; call it in a request."""
+        if self._shortcut is None or (keys := await self._credentials()) is None:
+            return None
+        return await self._shortcut.get(bucket, key, keys)
 
     @asynccontextmanager
     async def request(self, attempt: str, *, size: int | None = 0) -> AsyncIterator[S3Client]:
@@ -117,17 +138,6 @@ def seconds_allowed(config: S3Config, size: int) -> float:
     """Return how long one request may take, all its attempts and pauses included."""
     attempt = config.connect_timeout + config.read_timeout + _BACKOFF + size / _SLOWEST
     return config.max_attempts * attempt
-
-
-def is_local(url: str | None) -> bool:
-    """Tell whether a URL leads to this machine, where no proxy can be on the way."""
-    host = urlsplit(url).hostname if url else None
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _new_session(config: S3Config) -> aioboto3.Session:
@@ -172,9 +182,12 @@ def _client_config(config: S3Config) -> AioConfig:
     )
 
 
+def _proxy(config: S3Config) -> str | None:
+    return config.proxy.get_secret_value() if config.proxy else None
+
+
 def _proxies(config: S3Config) -> dict[str, str] | None:
     """Return the proxies by scheme; None leaves it to the environment."""
-    if config.proxy is not None:
-        url = config.proxy.get_secret_value()
+    if url := _proxy(config):
         return {"http": url, "https": url}
     return {} if is_local(config.endpoint_url) else None

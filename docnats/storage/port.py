@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 __all__ = ["Storage", "StoredObject"]
 
@@ -47,6 +50,12 @@ class Storage(Protocol):
 
     async def has_credentials(self) -> bool:
         """Tell whether there are credentials to sign requests with."""
+
+    async def filesystem(self) -> FileSystem:
+        """Return the store for pyarrow: its paths are ``bucket/key``, its errors OSErrors.
+
+        It has the credentials of this moment; temporary ones end some day.
+        """
 
     async def put_file(self, key: str, path: Path) -> StoredObject:
         """Store a file; one that changes meanwhile is refused, and nothing is stored."""

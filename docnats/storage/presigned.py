@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,9 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 from docnats.config import S3Config
 from docnats.errors import StorageError
-from docnats.storage.connection import is_local, seconds_allowed
+from docnats.storage.connection import seconds_allowed
 from docnats.storage.content import Bytes, Content, LocalFile, Outgoing, save
 from docnats.storage.failures import refusal, storage_error
+from docnats.storage.http import open_session
 from docnats.storage.port import StoredObject
 
 if TYPE_CHECKING:
@@ -58,17 +58,7 @@ class PresignedHttp:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        import aiohttp
-
-        config = self._config
-        trusted = await asyncio.to_thread(ssl.create_default_context, cafile=config.ca_bundle)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=config.max_concurrency, ssl=trusted),
-            timeout=aiohttp.ClientTimeout(
-                sock_connect=config.connect_timeout, sock_read=config.read_timeout
-            ),
-            trust_env=not is_local(config.endpoint_url),
-        )
+        self._session = await open_session(self._config)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -19,6 +19,7 @@ from docnats.storage.multipart import MultipartUpload
 from docnats.storage.port import StoredObject
 
 if TYPE_CHECKING:
+    from pyarrow.fs import S3FileSystem
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_s3.type_defs import (
         CreateBucketRequestTypeDef,
@@ -98,6 +99,10 @@ class S3Storage:
             if code_of(error) != "BucketAlreadyOwnedByYou":
                 raise
 
+    async def filesystem(self) -> S3FileSystem:
+        """Return S3 as a pyarrow file system whose paths are ``bucket/key``."""
+        return await self._connection.filesystem()
+
     async def put_file(self, key: str, path: Path) -> StoredObject:
         """Store a file, streamed from disk; OSError if it cannot be read."""
         content = await asyncio.to_thread(_open, path)
@@ -143,6 +148,8 @@ class S3Storage:
         """Return an object's bytes."""
         attempt = self._at("read", key, bucket)
         async with self._connection.request(attempt, size=None) as client:
+            if (data := await self._connection.read(bucket or self.bucket, key)) is not None:
+                return data
             answer = await client.get_object(Bucket=bucket or self.bucket, Key=key)
             async with answer["Body"]:
                 return await answer["Body"].read()

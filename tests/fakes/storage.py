@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from pyarrow._fs import _MockFileSystem
+from pyarrow.fs import FileSystem
 
 from docnats.errors import ObjectMissing, StorageError
 from docnats.storage import StoredObject
@@ -25,6 +28,16 @@ class FakeStorage:
 
     async def has_credentials(self) -> bool:
         return self._credentials
+
+    async def filesystem(self) -> FileSystem:
+        files = _MockFileSystem()
+        for bucket, objects in self.buckets.items():
+            for key, (data, _) in objects.items():
+                path = PurePosixPath(bucket, key)
+                files.create_dir(str(path.parent))
+                with files.open_output_stream(str(path)) as stream:
+                    stream.write(data)
+        return files
 
     async def put_file(self, key: str, path: Path) -> StoredObject:
         return await self.put_bytes(key, path.read_bytes())

@@ -109,6 +109,13 @@ def test_another_bucket_can_be_configured(stack: LocalStack) -> None:
     assert (config.bucket_name, row.state) == ("another", "done")
 
 
+def test_a_wrong_choice_is_refused_before_anything_is_submitted() -> None:
+    known = len(docnats.batches())
+    with pytest.raises(ConfigError, match="'continue' or 'cancel'"):
+        docnats.submit_many({"a.pdf": text_pdf()}, on_interrupt="stop")
+    assert len(docnats.batches()) == known
+
+
 def test_nothing_to_submit_is_an_error() -> None:
     with pytest.raises(SourceError, match="nothing to submit"):
         docnats.submit_many([])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from docnats.bus import StateEntry
 from docnats.config import ProcessingConfig
-from docnats.errors import ConfigError, DocnatsError, ErrorType, JobTimeout
+from docnats.errors import ConfigError, DocnatsError, ErrorType, JobTimeout, SourceError
 from docnats.models import JobRecord, JobState
 from docnats.names import RAW_PREFIX, RESULT_PARTS, result_part
 from docnats.service import Batch, S3DocumentClient
@@ -45,6 +47,14 @@ async def sent(
     batch = await client.submit(documents, **options)
     await asyncio.gather(*client._sending)
     return await client.jobs(batch.id)
+
+
+async def ended(bus: FakeBus, job: JobRecord, state: JobState, **changes: Any) -> JobRecord:
+    """Let a job end as if a worker had settled it."""
+    job = job.but(state=state, **changes)
+    await bus.drop_queued(job.batch, job.job_id)
+    await bus.put_states([job])
+    return job
 
 
 async def test_a_submission_puts_the_bytes_the_state_and_the_message(
@@ -147,6 +157,84 @@ async def test_cancelling_leaves_ended_jobs_as_they_are(
     assert set(bus.queue) == {(done.batch, done.job_id)}
 
 
+async def test_a_job_that_moves_on_while_it_is_cancelled_is_cancelled_all_the_same(
+    client: S3DocumentClient, bus: FakeBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = await sent(client, {f"{name}.pdf": b"x" for name in "abc"})
+    update = bus.update_states
+
+    async def overtaken(entries: Sequence[StateEntry]) -> list[int | None]:
+        monkeypatch.setattr(bus, "update_states", update)
+        await bus.put_states([first.but(state=JobState.RUNNING), second.but(state=JobState.DONE)])
+        return await update(entries)
+
+    monkeypatch.setattr(bus, "update_states", overtaken)
+    async with aclosing(bus.cancellations()) as told:
+        listening = asyncio.create_task(anext(told))
+        await asyncio.sleep(0)
+        assert await client.cancel([first, second, third]) == 2
+        assert await listening == (first.batch, first.job_id)
+    states = [job.state for job in await client.jobs(first.batch)]
+    assert states == [JobState.CANCELLED, JobState.DONE, JobState.CANCELLED]
+    assert set(bus.queue) == {(second.batch, second.job_id)}
+
+
+async def test_a_cancelled_submission_uploads_no_more(
+    client: S3DocumentClient, storage: FakeStorage
+) -> None:
+    batch = await client.submit({f"{i}.pdf": b"x" for i in range(50)})
+    assert await client.cancel(batch.table.records()) == 50
+    await asyncio.gather(*client._sending)
+    assert storage.buckets[storage.bucket] == {}
+
+
+async def test_a_retry_is_a_new_job_on_the_same_object(
+    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
+) -> None:
+    options = {"password": "wrong", "hint": 1}
+    jobs = await sent(client, {"a.pdf": b"A", "b.pdf": b"BB"}, options=options, timeout=7)
+    failed = await ended(bus, jobs[0], JobState.FAILED, error_type=ErrorType.ENCRYPTED)
+    batch = await client.retry([failed, failed, jobs[1]], password="sesame")  # noqa: S106
+    await asyncio.gather(*client._sending)
+    (again,) = await client.jobs(batch.id)
+    kept = ("filename", "s3_key", "sha256", "bytes", "processing_timeout", "options")
+    assert [getattr(again, name) for name in kept] == [getattr(failed, name) for name in kept]
+    assert (again.state, again.attempt, again.error_type) == (JobState.QUEUED, 0, None)
+    assert again.options == {"hint": 1}
+    message = bus.queue[again.batch, again.job_id].message
+    assert message.options == {"hint": 1, "password": "sesame"}
+    assert len([o async for o in storage.list(RAW_PREFIX)]) == 2
+    assert await client.jobs(failed.batch) == [failed, jobs[1]]
+
+
+async def test_an_upload_that_a_retry_still_reads_is_not_cleaned_up(
+    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
+) -> None:
+    failed = await ended(bus, (await sent(client, {"a.pdf": b"A"}))[0], JobState.FAILED)
+    batch = await client.retry([failed])
+    await asyncio.gather(*client._sending)
+    (again,) = await client.jobs(batch.id)
+    await client.cleanup_jobs([failed])
+    assert await storage.get_bytes(again.s3_key) == b"A"
+    await client.cleanup_jobs([await ended(bus, again, JobState.DONE)])
+    assert storage.buckets[storage.bucket] == {}
+
+
+async def test_many_documents_are_looked_up_together_for_a_retry(
+    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
+) -> None:
+    jobs = await sent(client, {f"{i:03}.pdf": b"x" * (i + 1) for i in range(120)})
+    for job in jobs:
+        await ended(bus, job, JobState.CANCELLED)
+    await client.cancel(jobs)
+    await storage.delete([jobs[7].s3_key, jobs[9].s3_key])
+    with pytest.raises(SourceError, match=r"no retry of 007\.pdf, 009\.pdf: the document is not"):
+        await client.retry(jobs)
+    batch = await client.retry(jobs[10:])
+    assert [job.bytes for job in batch.table.records()] == list(range(11, 121))
+    await asyncio.gather(*client._sending)
+
+
 async def test_following_ends_when_every_job_has(client: S3DocumentClient, bus: FakeBus) -> None:
     batch = await client.submit({"a.pdf": b"A", "b.pdf": b"B"})
     following = asyncio.create_task(batch.follow(timeout=10))
@@ -200,12 +288,15 @@ async def test_an_unknown_batch_cannot_be_attached(client: S3DocumentClient) -> 
 
 
 async def test_cleaning_up_removes_document_and_result_but_not_the_row(
-    client: S3DocumentClient, storage: FakeStorage
+    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
 ) -> None:
     (job,) = await sent(client, {"a.pdf": b"A"})
+    with pytest.raises(DocnatsError, match=r"1 of 1 jobs have not ended \(a\.pdf\)"):
+        await client.cleanup_jobs([job])
+    job = await ended(bus, job, JobState.DONE)
     for part in RESULT_PARTS:
         await storage.put_bytes(result_part(job.job_id, part), b"result")
-    await client.cleanup_jobs([job])
+    assert await client.cleanup_jobs([job]) == 1
     assert storage.buckets[storage.bucket] == {}
     assert await client.jobs(job.batch) == [job]
 

@@ -63,6 +63,7 @@ def test_a_call_on_its_own_thread_is_refused(loop: BackgroundLoop) -> None:
         loop.run(call_again())
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_cancels_and_waits_for_the_cleanup(loop: BackgroundLoop) -> None:
     started, cleaned_up = threading.Event(), threading.Event()
 

@@ -52,6 +52,21 @@ def test_importing_docnats_pulls_in_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("imports", ["docnats, pandas", "pandas, docnats"])
+def test_frames_have_the_accessor_whatever_was_imported_first(imports: str) -> None:
+    """As in a fresh kernel that reads a saved table of jobs."""
+    code = f"""import {imports}
+try:
+    pandas.DataFrame().docnats
+except docnats.DocnatsError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith("not a table of docnats jobs")
+
+
 def test_every_environment_variable_is_documented() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     for model in (S3Config, NatsConfig, ProcessingConfig, StackConfig):

@@ -1,0 +1,110 @@
+"""Open connections to S3 and NATS, and what goes on over them in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from docnats.bus import Bus, NatsBus
+from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.errors import ConfigError, DocnatsError
+from docnats.service.submission import Submission
+from docnats.storage import S3Storage, Storage
+
+__all__ = ["Connected"]
+
+
+class Connected:
+    """What a client stands on: its settings and its open ports; an async context manager.
+
+    Parameters
+    ----------
+    s3_config, nats_config, processing_config : optional
+        Settings; by default those of the environment.
+    """
+
+    def __init__(
+        self,
+        s3_config: S3Config | None = None,
+        nats_config: NatsConfig | None = None,
+        processing_config: ProcessingConfig | None = None,
+    ) -> None:
+        self.config = processing_config or ProcessingConfig()
+        self._s3_config = s3_config or S3Config()
+        self._nats_config = nats_config or NatsConfig()
+        self._open = AsyncExitStack()
+        self._sending: dict[asyncio.Task[None], Submission] = {}
+        self._ports: tuple[Bus, Storage] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def connect(self) -> None:
+        """Open the connections and create what is missing on the servers.
+
+        Raises
+        ------
+        StorageError, BusError
+            A server cannot be reached or refuses; the message says what to check.
+        """
+        if self._ports is not None:
+            return
+        if not self.config.use_s3_storage:
+            raise ConfigError(
+                "ProcessingConfig.use_s3_storage=False (environment: USE_S3_STORAGE): storage "
+                "without S3 is not available in this version; unset it"
+            )
+        async with AsyncExitStack() as opening:
+            storage = await opening.enter_async_context(S3Storage(self._s3_config))
+            bus = await opening.enter_async_context(NatsBus(self._nats_config))
+            await asyncio.gather(storage.ensure_bucket(), bus.ensure())
+            self._ports = (bus, storage)
+            self._open = opening.pop_all()
+
+    async def close(self) -> None:
+        """Close the connections; uploads that still go on are stopped first."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        self._ports = None
+        await self._open.aclose()
+
+    def using(self, config: ProcessingConfig) -> Self:
+        """Return a client on the same connections with other processing settings."""
+        other = copy.copy(self)
+        other.config = config
+        return other
+
+    @property
+    def bus(self) -> Bus:
+        """The open control bus."""
+        return self._connected()[0]
+
+    @property
+    def storage(self) -> Storage:
+        """The open storage."""
+        return self._connected()[1]
+
+    def _connected(self) -> tuple[Bus, Storage]:
+        if self._ports is None:
+            raise DocnatsError("not connected: use `async with`, or call connect() first")
+        return self._ports
+
+    def _send(self, submission: Submission, batch: str) -> asyncio.Task[None]:
+        """Upload and queue a batch's jobs from now on, until the connections are closed."""
+        task = asyncio.create_task(submission.send(), name=f"docnats-send-{batch}")
+        self._sending[task] = submission
+        task.add_done_callback(self._sending.pop)
+        return task

@@ -1,0 +1,265 @@
+"""What the installation knows of its jobs and batches: read from the state bucket alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from docnats.bus import Bus, StateEntry
+from docnats.errors import ConfigError, TableError
+from docnats.models import JobRecord, JobState, utc_now
+from docnats.names import new_batch_id, valid_token
+from docnats.service.batch import Batch
+from docnats.table import JobTable
+
+__all__ = [
+    "BatchSummary",
+    "JobKey",
+    "Since",
+    "States",
+    "attach_batch",
+    "entries_of",
+    "find_jobs",
+    "key_of",
+    "list_batches",
+    "list_jobs",
+    "named",
+    "new_batch",
+    "select_jobs",
+]
+
+JobKey: TypeAlias = tuple[str, str]
+"""A job's batch and its id."""
+
+Since: TypeAlias = datetime | timedelta
+"""A moment, in UTC unless it says otherwise; or how long ago."""
+
+States: TypeAlias = JobState | str | Iterable[JobState | str]
+
+_SINGLY = 32
+"""Jobs of a batch up to which they are read one by one; more, and the whole batch is."""
+
+_GROUP = 256
+"""Reads on their way at a time."""
+
+_NAMED = 5
+"""Files named in an error; the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """One batch as a whole: a row of the history.
+
+    Attributes
+    ----------
+    batch : str
+        Its id.
+    submitted_at : datetime
+        When its first job was submitted, UTC.
+    finished_at : datetime or None
+        When its last job ended; None while there are jobs that have not.
+    jobs : int
+        How many there are.
+    counts : mapping of JobState to int
+        Jobs in each state.
+    pages, bytes : int
+        Of the documents, as far as they are known.
+    """
+
+    batch: str
+    submitted_at: datetime
+    finished_at: datetime | None
+    jobs: int
+    counts: Mapping[JobState, int]
+    pages: int
+    bytes: int
+
+    @classmethod
+    def of(cls, records: Sequence[JobRecord]) -> BatchSummary:
+        """Sum up the records of one batch, of which there must be some."""
+        counts = Counter(record.state for record in records)
+        ended = [record.finished_at for record in records if record.finished_at]
+        finished = all(record.terminal for record in records)
+        return cls(
+            batch=records[0].batch,
+            submitted_at=min(record.submitted_at for record in records),
+            finished_at=max(ended, default=None) if finished else None,
+            jobs=len(records),
+            counts={state: counts[state] for state in JobState},
+            pages=sum(record.pages or 0 for record in records),
+            bytes=sum(record.bytes or 0 for record in records),
+        )
+
+
+async def list_jobs(
+    bus: Bus, batch: str | None, since: Since | None, state: States | None
+) -> list[JobRecord]:
+    """Return the records of a batch, or of all, in the order of submission.
+
+    Raises
+    ------
+    ConfigError
+        There is no such state, or ``since`` is no time.
+    """
+    begin, wanted = _begin(since), _states(state)
+    records = [entry.record for entry in await bus.states(batch)]
+    return sorted(
+        (
+            record
+            for record in records
+            if record.state in wanted and (begin is None or record.submitted_at >= begin)
+        ),
+        key=_place,
+    )
+
+
+def _place(record: JobRecord) -> tuple[datetime, str, int]:
+    return record.submitted_at, record.batch, record.position
+
+
+def _begin(since: Since | None) -> datetime | None:
+    if isinstance(since, timedelta):
+        return utc_now() - since
+    if isinstance(since, datetime) and since.tzinfo is None:
+        return since.replace(tzinfo=UTC)
+    if since is None or isinstance(since, datetime):
+        return since
+    raise ConfigError(
+        f"since={since!r}: give a datetime, or a timedelta that tells how long ago, for example "
+        "timedelta(hours=1)"
+    )
+
+
+def _states(state: States | None) -> frozenset[JobState]:
+    if state is None:
+        return frozenset(JobState)
+    names = [state] if isinstance(state, str) else list(state)
+    unknown = [name for name in names if name not in set(JobState)]
+    if unknown:
+        raise ConfigError(
+            f"state={unknown[0]!r}: there is no such state; the states are {', '.join(JobState)}"
+        )
+    return frozenset(JobState(name) for name in names)
+
+
+async def list_batches(bus: Bus) -> list[BatchSummary]:
+    """Return one summary a batch, the newest first."""
+    batches: dict[str, list[JobRecord]] = {}
+    for entry in await bus.states():
+        batches.setdefault(entry.record.batch, []).append(entry.record)
+    summaries = [BatchSummary.of(records) for records in batches.values()]
+    return sorted(summaries, key=lambda s: (s.submitted_at, s.batch), reverse=True)
+
+
+async def new_batch(bus: Bus, name: str | None) -> str:
+    """Return the id of a batch to come: the name, if it is free, or one made of the time.
+
+    Raises
+    ------
+    ConfigError
+        It is no valid name, or there is such a batch.
+    """
+    if name is None:
+        return new_batch_id()
+    if not valid_token(name):
+        raise ConfigError(
+            f"batch={name!r}: a name is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"
+        )
+    if await bus.states(name):
+        raise ConfigError(f"batch={name!r}: there is such a batch already; choose another name")
+    return name
+
+
+async def attach_batch(bus: Bus, batch: str) -> Batch:
+    """Return a handle on a batch that any client submitted.
+
+    Raises
+    ------
+    ConfigError
+        There is no such batch.
+    """
+    table = JobTable(batch)
+    for entry in sorted(await bus.states(batch), key=lambda entry: entry.record.position):
+        table.apply(entry.record, entry.revision)
+    if not len(table):
+        raise ConfigError(f"batch={batch!r}: there is no such batch; see docnats.batches()")
+    return Batch(bus, table)
+
+
+async def select_jobs(bus: Bus, keys: Iterable[JobKey]) -> Batch:
+    """Return a handle on some jobs of any batches.
+
+    Raises
+    ------
+    ConfigError
+        There is not one job.
+    TableError
+        A job is not known to this installation.
+    """
+    entries = await find_jobs(bus, keys)
+    if not entries:
+        raise ConfigError("there is no job to follow: the selection is empty")
+    batches = list(dict.fromkeys(entry.record.batch for entry in entries))
+    active = {entry.record.batch for entry in entries if not entry.record.terminal}
+    whose = batches[0] if len(batches) == 1 else f"{len(batches)} batches"
+    table = JobTable(
+        f"{len(entries)} {'job' if len(entries) == 1 else 'jobs'} of {whose}",
+        only={entry.record.job_id for entry in entries},
+    )
+    for entry in entries:
+        table.apply(entry.record, entry.revision)
+    return Batch(bus, table, batches=active or batches[:1])
+
+
+async def find_jobs(bus: Bus, keys: Iterable[JobKey]) -> list[StateEntry]:
+    """Return the states of some jobs, each once, in the order given.
+
+    Raises
+    ------
+    TableError
+        A job is not known to this installation.
+    """
+    wanted = list(dict.fromkeys(keys))
+    found = await entries_of(bus, wanted)
+    lost = [
+        f"{job_id} of batch {batch}" for batch, job_id in wanted if (batch, job_id) not in found
+    ]
+    if lost:
+        raise TableError(
+            f"this installation knows no job {named(lost)}: was it submitted to other servers "
+            "(NATS_URL, DOCNATS_NAMESPACE), or have their data been removed?"
+        )
+    return [found[key] for key in wanted]
+
+
+async def entries_of(bus: Bus, keys: Iterable[JobKey]) -> dict[JobKey, StateEntry]:
+    """Return the states of those of some jobs that there are."""
+    batches: dict[str, set[str]] = {}
+    for batch, job_id in keys:
+        batches.setdefault(batch, set()).add(job_id)
+    found: list[StateEntry | None] = []
+    singly: list[JobKey] = []
+    for batch, job_ids in batches.items():
+        if len(job_ids) > _SINGLY:
+            found += [e for e in await bus.states(batch) if e.record.job_id in job_ids]
+        else:
+            singly += [(batch, job_id) for job_id in job_ids]
+    for first in range(0, len(singly), _GROUP):
+        group = singly[first : first + _GROUP]
+        found += await asyncio.gather(*(bus.get_state(*key) for key in group))
+    return {key_of(entry.record): entry for entry in found if entry is not None}
+
+
+def key_of(record: JobRecord) -> JobKey:
+    """Return what names a job."""
+    return record.batch, record.job_id
+
+
+def named(names: Sequence[str]) -> str:
+    """Return some names in words; of many, the first few and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,89 @@
+"""Real kernels: the stop button, the second notebook, the kernel that dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from docnats.stack import LocalStack
+from tests.kernels import Kernel
+from tests.pdfs import text_pdf
+
+
+@pytest.fixture
+def start_kernel() -> Iterator[Callable[[], Kernel]]:
+    started: list[Kernel] = []
+
+    def start() -> Kernel:
+        started.append(Kernel())
+        return started[-1]
+
+    yield start
+    for kernel in started:
+        kernel.kill()
+
+
+@pytest.fixture
+def long_pdf(tmp_path: Path) -> Path:
+    """A document that takes long enough to be interrupted."""
+    path = tmp_path / "long.pdf"
+    path.write_bytes(text_pdf(400, lines=40))
+    return path
+
+
+@pytest.fixture
+def on_the_stack(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let kernels use a stack that runs already."""
+    for name, value in stack.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("on_the_stack")
+@pytest.mark.parametrize(
+    ("on_interrupt", "state"), [("continue", "done"), ("cancel", "cancelled")]
+)
+def test_the_stop_button_gives_control_back(
+    start_kernel: Callable[[], Kernel], long_pdf: Path, on_interrupt: str, state: str
+) -> None:
+    """The message says how to go on, and the next call works."""
+    kernel = start_kernel()
+    kernel.run("import docnats")
+    cell = kernel.begin(
+        f"docnats.submit_many('{long_pdf}', batch='b-{on_interrupt}', progress='text', "
+        f"on_interrupt='{on_interrupt}')"
+    )
+    kernel.hear(cell, "0 of 1 document")
+    kernel.interrupt()
+    reply = kernel.end(cell)
+    assert reply.error == "Interrupted"
+    assert ("docnats.attach(" in reply.message) == (on_interrupt == "continue")
+    ended = kernel.run(
+        f"print(list(docnats.attach('b-{on_interrupt}', wait=True, progress='none').state))"
+    )
+    assert (ended.error, ended.printed) == ("", f"['{state}']\n")
+
+
+def test_what_one_kernel_began_another_one_sees_to_the_end(
+    start_kernel: Callable[[], Kernel], long_pdf: Path
+) -> None:
+    """They share the embedded stack; a SIGKILL of the first does not harm the second."""
+    first, second = start_kernel(), start_kernel()
+    begun = first.run(
+        f"import docnats\n"
+        f"jobs = docnats.submit_many(['{long_pdf}'] * 3, batch='b', wait=False)\n"
+        f"import time\n"
+        f"while 'uploading' in set(jobs.state): jobs = docnats.jobs('b'); time.sleep(0.1)"
+    )
+    assert begun.error == ""
+    seen = second.run("import docnats\nprint(len(docnats.attach('b')))")
+    assert (seen.error, seen.printed) == ("", "3\n")
+    first.kill()
+    ended = second.run("print(list(docnats.attach('b', wait=True, progress='none').state))")
+    assert (ended.error, ended.printed) == ("", "['done', 'done', 'done']\n")
+    second.kill()
+    history = start_kernel().run(
+        "import docnats\nprint(list(docnats.batches().batch), len(docnats.jobs(state='done')))"
+    )
+    assert (history.error, history.printed) == ("", "['b'] 3\n")
