@@ -104,14 +104,17 @@ class WidgetPanel:
         """Go on: a widget is in nobody's way."""
 
     def finish(self, progress: Progress, note: str | None = None) -> None:
-        """Replace the widget by static HTML, which a saved notebook keeps."""
+        """Replace the widget by static HTML, which a saved notebook keeps.
+
+        The widget lives on with the kernel: a page that was reloaded meanwhile does not know
+        the display any more, and goes on showing it.
+        """
         bundle = {
             "text/plain": text_summary(progress, note),
             "text/html": html_summary(progress, note),
         }
         self._display.update(bundle, raw=True)
-        self._widget.layout.close()
-        self._widget.close()
+        self.update(progress, note)
 
     def _snapshot_is_due(self, progress: Progress) -> bool:
         size = len(progress.snapshot)

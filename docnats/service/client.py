@@ -25,7 +25,6 @@ from docnats.service.results import DocumentResult
 from docnats.service.retry import resubmission, retryable
 from docnats.service.sources import Sources, expand_sources
 from docnats.service.submission import Submission
-from docnats.table import JobTable
 
 if TYPE_CHECKING:
     import pyarrow.dataset
@@ -90,12 +89,6 @@ class S3DocumentClient(Connected):
         config = self.config if timeout is None else self.config.but(timeout=timeout)
         submission = Submission(self.bus, self.storage, config, batch, documents, options or {})
         return await self._begin(submission, batch)
-
-    async def _begin(self, submission: Submission, batch: str) -> Batch:
-        table = JobTable(batch)
-        for entry in await submission.register():
-            table.apply(entry.record, entry.revision)
-        return Batch(self.bus, table, self._send(submission, batch))
 
     async def process_document(
         self,

@@ -8,11 +8,14 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from docnats.bus import Bus, NatsBus
+from docnats.bus import Bus, NatsBus, StateEntry
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.errors import ConfigError, DocnatsError
+from docnats.service.batch import Batch
+from docnats.service.cancel import cancel_jobs
 from docnats.service.submission import Submission
 from docnats.storage import S3Storage, Storage
+from docnats.table import JobTable
 
 __all__ = ["Connected"]
 
@@ -102,9 +105,22 @@ class Connected:
             raise DocnatsError("not connected: use `async with`, or call connect() first")
         return self._ports
 
-    def _send(self, submission: Submission, batch: str) -> asyncio.Task[None]:
-        """Upload and queue a batch's jobs from now on, until the connections are closed."""
-        task = asyncio.create_task(submission.send(), name=f"docnats-send-{batch}")
-        self._sending[task] = submission
-        task.add_done_callback(self._sending.pop)
-        return task
+    async def _begin(self, submission: Submission, batch: str) -> Batch:
+        """Register a batch's jobs; upload and queue them until the connections are closed."""
+        table = JobTable(batch)
+        for entry in await self._register(submission):
+            table.apply(entry.record, entry.revision)
+        sending = asyncio.create_task(submission.send(), name=f"docnats-send-{batch}")
+        self._sending[sending] = submission
+        sending.add_done_callback(self._sending.pop)
+        return Batch(self.bus, table, sending)
+
+    async def _register(self, submission: Submission) -> list[StateEntry]:
+        registering = asyncio.ensure_future(submission.register())
+        try:
+            return await asyncio.shield(registering)
+        except asyncio.CancelledError:
+            # Rows that are there already would wait for ever for their documents.
+            written = await registering
+            await cancel_jobs(self.bus, [entry.record for entry in written])
+            raise

@@ -50,14 +50,16 @@ class Pace:
         return self._recent("bytes_sent")
 
     def remaining(self, work_in_all: float, ended: int) -> tuple[float, float] | None:
-        """Return the seconds left, at least and at most; None before a document has ended.
+        """Return the seconds left, at least and at most; None before a page was parsed.
 
         The rate of late and the overall one are the first two opinions. Each comes from
         ``ended`` documents whose times scatter about as widely as they are long, so that their
         sum is known to one part in the square root of their number.
         """
         left = max(0.0, work_in_all - self._last.work)
-        if not ended or self._last.work <= 0 or self._last.elapsed <= 0:
+        if not left:
+            return 0.0, 0.0
+        if not ended or not self._last.pages or self._last.work <= 0 or self._last.elapsed <= 0:
             return None
         rates = [self._last.work / self._last.elapsed]
         if recent := self._recent("work"):

@@ -77,7 +77,7 @@ def test_the_panel_goes_on_after_its_cell_and_ends_as_static_html(
     opener = kernel.execute(OPEN)
     kernel.execute("'another cell'")
     kernel.execute("start.set()")
-    messages = listen(kernel, until=lambda heard: len(of_type("comm_close", heard)) == 2)
+    messages = listen(kernel, until=lambda heard: len(of_type("comm_msg", heard)) == 4)
 
     (shown,) = of_type("display_data", messages)
     widget = shown["content"]["data"]["application/vnd.jupyter.widget-view+json"]["model_id"]
@@ -87,10 +87,11 @@ def test_the_panel_goes_on_after_its_cell_and_ends_as_static_html(
         (3, None),
         (7, None),
         (7, "reconnecting"),
+        (10, None),
     ]
     assert not any("filenames" in state for state in states)  # they came with the widget
     sent = [list(map(bytes, update["buffers"])) for update in updates]
-    assert sent == [[b"\3" * 3 + b"\1" * 7], [b"\3" * 7 + b"\1" * 3], []]
+    assert sent == [[b"\3" * 3 + b"\1" * 7], [b"\3" * 7 + b"\1" * 3], [], [b"\3" * 10]]
 
     (final,) = of_type("update_display_data", messages)
     assert final["content"]["transient"] == shown["content"]["transient"]

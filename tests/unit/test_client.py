@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,27 @@ async def test_a_job_cancelled_while_it_is_uploaded_is_never_queued(
     (job,) = await client.jobs(batch.id)
     assert job.state is JobState.CANCELLED
     assert bus.queue == {}
+
+
+async def test_a_submission_that_is_interrupted_leaves_no_row_that_waits_for_ever(
+    client: S3DocumentClient, bus: FakeBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = asyncio.Event()
+    put = bus.put_states
+
+    async def slow_put(records: Iterable[JobRecord]) -> list[int]:
+        revisions = await put(records)
+        written.set()
+        await asyncio.sleep(0)
+        return revisions
+
+    monkeypatch.setattr(bus, "put_states", slow_put)
+    submitting = asyncio.create_task(client.submit({"a.pdf": b"A", "b.pdf": b"B"}))
+    await written.wait()
+    submitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    assert [job.state for job in await client.jobs()] == [JobState.CANCELLED] * 2
 
 
 async def test_cancelling_leaves_ended_jobs_as_they_are(

@@ -23,6 +23,10 @@ def test_nothing_is_told_before_anything_was_done() -> None:
     assert nothing.remaining(100, ended=0) is None
 
 
+def test_files_that_are_no_pdfs_say_nothing_about_the_others() -> None:
+    assert pace(Sample(5, 0, 0, 6)).remaining(5_000_000, ended=1) is None
+
+
 def test_the_rate_is_that_of_late_and_at_the_end_the_overall_one() -> None:
     """It stood still for 90 seconds, then went at 10 pages a second."""
     made = pace(Sample(90, 0, 0, 0), Sample(95, 50, 0, 500), Sample(100, 100, 0, 1000))
@@ -44,7 +48,7 @@ def test_when_late_samples_saw_no_page_the_overall_rate_stands() -> None:
 
 
 def test_the_time_left_is_a_range_that_narrows_with_the_documents_that_ended() -> None:
-    made = pace(Sample(90, 0, 0, 900), Sample(100, 0, 0, 1000))
+    made = pace(Sample(90, 9, 0, 900), Sample(100, 10, 0, 1000))
     early, late = made.remaining(2000, ended=4), made.remaining(2000, ended=10_000)
     assert early == pytest.approx((100 / 1.5, 150))
     assert late == pytest.approx((100 / 1.01, 101))
@@ -55,7 +59,7 @@ def test_the_time_left_is_a_range_that_narrows_with_the_documents_that_ended() -
 def test_the_range_is_in_order_and_holds_the_time_at_the_overall_rate(
     times: list[float], ended: int
 ) -> None:
-    samples = [Sample(at, 0, 0, 10.0 * (place + 1)) for place, at in enumerate(sorted(times))]
+    samples = [Sample(at, 1, 0, 10.0 * (place + 1)) for place, at in enumerate(sorted(times))]
     found = pace(*samples).remaining(1000, ended)
     if found is not None:
         low, high = found
