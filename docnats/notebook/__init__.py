@@ -3,6 +3,7 @@
 from docnats.notebook.accessor import JobsAccessor
 from docnats.notebook.api import (
     allow_nested_asyncio,
+    configure_nats,
     configure_s3_storage,
     create_document_service,
     health,
@@ -19,6 +20,7 @@ __all__ = [
     "attach",
     "batches",
     "close_session",
+    "configure_nats",
     "configure_s3_storage",
     "create_document_service",
     "dataset",

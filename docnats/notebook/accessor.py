@@ -15,12 +15,18 @@ from docnats.notebook.following import follow
 from docnats.notebook.rows import JobRows
 from docnats.notebook.session import current_session
 from docnats.panel import Kind
-from docnats.service import DocumentResult, Explanation, failure_of, key_of, retryable
+from docnats.service import DocumentResult, Explanation, Part, failure_of, key_of, retryable
+from docnats.table import TEXT
 
 if TYPE_CHECKING:
+    import pyarrow.dataset
+
     from docnats.viewer import PageView
 
 __all__ = ["JobsAccessor"]
+
+_FILENAME = "filename"
+"""A column of the job table that results can be given as well."""
 
 
 class JobsAccessor:
@@ -175,7 +181,7 @@ class JobsAccessor:
         names = [field.name for field in fields(Explanation)]
         frame = pd.DataFrame([asdict(one) for one in told], columns=names)
         texts = [name for name in names if name != "pages"]
-        return frame.assign(pages=frame["pages"].map(list)).astype(dict.fromkeys(texts, "string"))
+        return frame.assign(pages=frame["pages"].map(list)).astype(dict.fromkeys(texts, TEXT))
 
     def pages(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return one row a page of the jobs whose rows say that they are done.
@@ -183,7 +189,7 @@ class JobsAccessor:
         Parameters
         ----------
         columns : sequence of str, optional
-            Only these are read, besides ``job_id``.
+            Only these are read, besides ``job_id``; ``filename`` is one of them on request.
 
         Returns
         -------
@@ -206,7 +212,7 @@ class JobsAccessor:
         Parameters
         ----------
         columns : sequence of str, optional
-            Only these are read, besides ``job_id``.
+            Only these are read, besides ``job_id``; ``filename`` is one of them on request.
 
         Returns
         -------
@@ -227,6 +233,27 @@ class JobsAccessor:
         """
         return self._results(WORDS, columns)
 
+    def dataset(self, part: Part = "words") -> pyarrow.dataset.Dataset:
+        """Return the results as a dataset that is read piece by piece, for work beyond memory.
+
+        Parameters
+        ----------
+        part : {"words", "pages"}
+            One row a word, or one row a page.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            The columns of :meth:`words` or :meth:`pages` of the jobs whose rows say that they
+            are done; see :func:`docnats.dataset`.
+
+        Examples
+        --------
+        >>> jobs.docnats.dataset().count_rows()  # doctest: +SKIP
+        """
+        session = current_session()
+        return session.run(session.service().dataset_of(list(self._rows.done()), part))
+
     def text(self) -> pd.DataFrame:
         """Return one row a job that is done: ``job_id``, ``filename`` and its whole ``text``.
 
@@ -238,7 +265,7 @@ class JobsAccessor:
         )
         done = self._rows.done()
         frame = pd.DataFrame({"job_id": list(done), "filename": list(done.values())})
-        return frame.assign(text=frame["job_id"].map(joined).fillna("")).astype("string")
+        return frame.assign(text=frame["job_id"].map(joined).fillna("")).astype(TEXT)
 
     def document(self, job_id: str | None = None) -> DocumentResult:
         """Return the result of one document, with its metadata, pages, words and text.
@@ -348,6 +375,9 @@ class JobsAccessor:
     def _results(self, part: str, columns: Sequence[str] | None) -> pd.DataFrame:
         session = current_session()
         done = self._rows.done()
-        found = session.service().fetch_table(list(done), part, columns, names=done)
+        stored = columns and [name for name in columns if name != _FILENAME]
+        found = session.service().fetch_table(list(done), part, stored, names=done)
         frame: pd.DataFrame = session.run(found).to_pandas(split_blocks=True, self_destruct=True)
+        if columns and _FILENAME in columns:
+            frame.insert(1, _FILENAME, frame["job_id"].map(done).astype("category"))
         return frame

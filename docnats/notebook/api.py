@@ -13,12 +13,13 @@ import pandas as pd
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.errors import ConfigError
 from docnats.notebook.following import OnInterrupt, follow
-from docnats.notebook.session import Session, current_session, replace_session
+from docnats.notebook.session import current_session, replace_session
 from docnats.panel import Kind
 from docnats.service import DocumentResult, Health, S3DocumentService, Sources
 
 __all__ = [
     "allow_nested_asyncio",
+    "configure_nats",
     "configure_s3_storage",
     "create_document_service",
     "health",
@@ -148,7 +149,34 @@ def configure_s3_storage(
     >>> configure_s3_storage("http://127.0.0.1:9000", bucket_name="papers")  # doctest: +SKIP
     """
     config = S3Config(endpoint_url=endpoint_url, bucket_name=bucket_name, **settings)
-    replace_session(Session(s3=config))
+    replace_session(current_session().but(s3=config))
+    return config
+
+
+def configure_nats(servers: str, **settings: Any) -> NatsConfig:
+    """Use this NATS server or cluster from now on in this process.
+
+    Parameters
+    ----------
+    servers, **settings
+        The fields of :class:`~docnats.NatsConfig`.
+
+    Returns
+    -------
+    NatsConfig
+        The settings in force.
+
+    Raises
+    ------
+    ConfigError
+        A setting is wrong; the earlier ones stay in force.
+
+    Examples
+    --------
+    >>> configure_nats("nats://10.0.0.1:4222,nats://10.0.0.2:4222")  # doctest: +SKIP
+    """
+    config = NatsConfig(servers=servers, **settings)
+    replace_session(current_session().but(nats=config))
     return config
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,8 +14,8 @@ from docnats.models import JobState
 from docnats.notebook.following import follow
 from docnats.notebook.session import current_session
 from docnats.panel import Kind
-from docnats.service import BatchSummary
-from docnats.table import jobs_frame
+from docnats.service import BatchSummary, Part
+from docnats.table import TEXT, jobs_frame
 
 if TYPE_CHECKING:
     import pyarrow.dataset
@@ -103,7 +103,7 @@ def batches() -> pd.DataFrame:
     return _batches_frame(session.run(session.service().batches()))
 
 
-def dataset(batch: str, part: Literal["words", "pages"] = "words") -> pyarrow.dataset.Dataset:
+def dataset(batch: str, part: Part = "words") -> pyarrow.dataset.Dataset:
     """Return the results of a batch as a dataset that is read piece by piece, from S3.
 
     For more than fits into memory: it reads only the columns and files a query needs.
@@ -142,7 +142,7 @@ def _batches_frame(summaries: Sequence[BatchSummary]) -> pd.DataFrame:
     }
     return pd.DataFrame(
         {
-            "batch": pd.Series([s.batch for s in summaries], dtype="string"),
+            "batch": pd.Series([s.batch for s in summaries], dtype=TEXT),
             "submitted_at": _times([s.submitted_at for s in summaries]),
             "finished_at": _times([s.finished_at for s in summaries]),
             "jobs": pd.Series([s.jobs for s in summaries], dtype="int64"),

@@ -57,6 +57,11 @@ class Session:
         self._service: S3DocumentService | None = None
         self._calls: set[Call[Any]] = set()
 
+    def but(self, *, s3: S3Config | None = None, nats: NatsConfig | None = None) -> Session:
+        """Return a session that is not connected yet, with another server."""
+        s3, nats = s3 or self._s3, nats or self._nats
+        return Session(s3, nats, self.processing, embedded=self._embedded)
+
     @property
     def home(self) -> Path | None:
         """Where the embedded stack keeps its data; None without one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextvars import Context
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,8 @@ class WidgetPanel:
             "text/html": html_summary(progress, note),
         }
         self._display.update(bundle, raw=True)
+        # Once more for the cell that runs now: nbconvert and papermill hear no other one.
+        Context().run(self._display.update, bundle, raw=True)
         self.update(progress, note)
 
     def _snapshot_is_due(self, progress: Progress) -> bool:

@@ -2,6 +2,7 @@
 
 from docnats.service.batch import Batch
 from docnats.service.client import S3DocumentClient
+from docnats.service.dataset import Part
 from docnats.service.explain import Explanation, failure_of
 from docnats.service.history import BatchSummary, JobKey, key_of
 from docnats.service.results import DocumentResult
@@ -16,6 +17,7 @@ __all__ = [
     "Explanation",
     "Health",
     "JobKey",
+    "Part",
     "PartHealth",
     "S3DocumentClient",
     "S3DocumentService",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pydantic import JsonValue
@@ -18,7 +18,7 @@ from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
 from docnats.service.cleanup import clean_up_jobs, delete_objects
 from docnats.service.connected import Connected
-from docnats.service.dataset import open_dataset
+from docnats.service.dataset import Part, open_dataset
 from docnats.service.explain import Explanation, explain_jobs, failure_of
 from docnats.service.history import BatchSummary, JobKey, Since, States, key_of
 from docnats.service.results import DocumentResult
@@ -308,7 +308,7 @@ class S3DocumentClient(Connected):
     async def dataset(
         self,
         batch: str,
-        part: Literal["words", "pages"] = "words",
+        part: Part = "words",
         columns: Sequence[str] | None = None,
     ) -> pyarrow.dataset.Dataset:
         """Return the results of a batch's done jobs as a dataset that is read piece by piece.
@@ -333,7 +333,13 @@ class S3DocumentClient(Connected):
         """
         jobs = (await self.attach(batch)).table.records()
         done = [job.job_id for job in jobs if job.state is JobState.DONE]
-        return await open_dataset(self.storage, done, part, columns)
+        return await self.dataset_of(done, part, columns)
+
+    async def dataset_of(
+        self, job_ids: Sequence[str], part: Part = "words", columns: Sequence[str] | None = None
+    ) -> pyarrow.dataset.Dataset:
+        """Return the results of done jobs as a dataset; see :meth:`dataset`."""
+        return await open_dataset(self.storage, job_ids, part, columns)
 
     async def explain(self, jobs: Iterable[JobRecord]) -> list[Explanation]:
         """Say for each job that did not end well what happened and what to do.

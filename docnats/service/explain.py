@@ -77,8 +77,7 @@ def _explain_end(job: JobRecord) -> Explanation:
     if job.state is JobState.CANCELLED:
         happened, advice = "It was cancelled before it ended.", _CANCELLED
     else:
-        type_ = job.error_type or ErrorType.INTERNAL
-        happened, advice = f"{_HAPPENED[type_]}: {job.error or 'no more is known'}.", _advice(job)
+        happened, advice = _sentence(job.error) or _HAPPENED[_type(job)], _advice(job)
     return _explanation(job, happened, _pages_named(job.error or ""), advice)
 
 
@@ -96,6 +95,14 @@ def _explanation(job: JobRecord, happened: str, pages: tuple[int, ...], advice: 
     return Explanation(job.job_id, job.filename, happened, pages, _tried(job), advice)
 
 
+def _type(job: JobRecord) -> ErrorType:
+    return job.error_type or ErrorType.INTERNAL
+
+
+def _sentence(error: str | None) -> str:
+    return f"{error[0].upper()}{error[1:].removesuffix('.')}." if error else ""
+
+
 def _tried(job: JobRecord) -> str:
     if not job.attempt:
         return "No worker has begun it."
@@ -111,7 +118,7 @@ def _advice(job: JobRecord) -> str:
         return _NOT_UPLOADED
     if job.error_type is ErrorType.TOO_LARGE and job.attempt:
         return _TOO_MANY_PAGES
-    return _ADVICE[job.error_type or ErrorType.INTERNAL]
+    return _ADVICE[_type(job)]
 
 
 def _pages_named(error: str) -> tuple[int, ...]:
@@ -131,16 +138,16 @@ async def _failed_pages(storage: Storage, job: JobRecord) -> list[tuple[int, str
 
 
 _HAPPENED = {
-    ErrorType.NOT_A_PDF: "This is not a PDF",
-    ErrorType.ENCRYPTED: "It is locked with a password that was not given or does not fit",
-    ErrorType.MALFORMED: "It is a PDF, but too damaged to be read",
-    ErrorType.TIMEOUT: "It took longer than it was allowed to and was stopped",
-    ErrorType.OUT_OF_MEMORY: "It needed more memory than one parser may use",
-    ErrorType.CRASHED: "The parser crashed on it; no other document was harmed",
-    ErrorType.TOO_LARGE: "It is larger than the configured limit",
-    ErrorType.STORAGE: "The document or its result could not be moved to or from S3",
-    ErrorType.CANCELLED: "It was cancelled before it ended",
-    ErrorType.INTERNAL: "A fault of docnats itself",
+    ErrorType.NOT_A_PDF: "This is not a PDF.",
+    ErrorType.ENCRYPTED: "It is locked with a password that was not given or does not fit.",
+    ErrorType.MALFORMED: "It is a PDF, but too damaged to be read.",
+    ErrorType.TIMEOUT: "It took longer than it was allowed to and was stopped.",
+    ErrorType.OUT_OF_MEMORY: "It needed more memory than one parser may use.",
+    ErrorType.CRASHED: "The parser crashed on it; no other document was harmed.",
+    ErrorType.TOO_LARGE: "It is larger than the configured limit.",
+    ErrorType.STORAGE: "The document or its result could not be moved to or from S3.",
+    ErrorType.CANCELLED: "It was cancelled before it ended.",
+    ErrorType.INTERNAL: "A fault of docnats itself.",
 }
 
 _CANCELLED = "Nothing, or run it again: .docnats.retry()."
@@ -152,7 +159,7 @@ _REPAIR = (
 )
 
 _ADVICE = {
-    ErrorType.NOT_A_PDF: "Open the file: often a download has saved an error page instead.",
+    ErrorType.NOT_A_PDF: "Open the file, and get the document again: this is something else.",
     ErrorType.ENCRYPTED: "Give its password: .docnats.retry(password=...).",
     ErrorType.MALFORMED: (
         "Get the file again; or repair it (qpdf broken.pdf repaired.pdf) and submit the new file. "

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ _GROUPS = 3
 """Groups at work at a time; while one is decoded, the others are on their way."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DocumentResult:
     """What came out of one document.
 
@@ -61,8 +61,13 @@ class DocumentResult:
 
     job: JobRecord
     document: dict[str, Any]
-    _pages: bytes = field(repr=False)
-    _words: bytes = field(repr=False)
+    _pages: bytes
+    _words: bytes
+
+    def __repr__(self) -> str:
+        """Return the document in a line: what it holds is too much to look at."""
+        job = self.job
+        return f"DocumentResult({job.filename!r}, pages={job.pages}, job_id={job.job_id!r})"
 
     @cached_property
     def pages(self) -> pd.DataFrame:

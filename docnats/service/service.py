@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 from docnats.errors import DocnatsError
@@ -39,6 +40,16 @@ class Health:
     def healthy(self) -> bool:
         """Whether every part is."""
         return all(part.healthy for part in self.parts)
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        rows = "".join(
+            f"<tr><td>{'✓' if part.healthy else '✗'}</td><th>{part.name}</th>"
+            f"<td>{1000 * part.seconds:.0f} ms</td>"
+            f'<td style="text-align:left">{escape(part.detail)}</td></tr>'
+            for part in self.parts
+        )
+        return f"<table>{rows}</table>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data, for JSON."""
@@ -98,7 +109,7 @@ class S3DocumentService(S3DocumentClient):
                 raise DocnatsError("no live worker: start one with `docnats worker`")
             await asyncio.sleep(_POLL_SECONDS)
         parsers = sum(worker.parsers for worker in workers)
-        return f"{len(workers)} live, {parsers} parser processes"
+        return f"{len(workers)} live, {parsers} parser process{'' if parsers == 1 else 'es'}"
 
 
 async def _check(name: str, check: Awaitable[str]) -> PartHealth:

@@ -230,7 +230,10 @@ class LocalStack:
         _started(self._supervisor).stop(name)
 
     def kill_worker(self, name: str, signal: int = SIGKILL) -> None:
-        """Send a signal to a worker, to see what happens; a killed one is started again."""
+        """Send a signal to a worker, to see what happens.
+
+        A killed one is started again, unless it had run for a few seconds only.
+        """
         _started(self._supervisor).kill(name, signal)
 
     def _start(self, home: Home) -> None:

@@ -1,6 +1,6 @@
 """Folds state records into the job table, and the job table into a DataFrame."""
 
 from docnats.table.fold import JobTable
-from docnats.table.frame import COLUMNS, jobs_frame
+from docnats.table.frame import COLUMNS, TEXT, jobs_frame
 
-__all__ = ["COLUMNS", "JobTable", "jobs_frame"]
+__all__ = ["COLUMNS", "TEXT", "JobTable", "jobs_frame"]

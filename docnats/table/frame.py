@@ -6,34 +6,38 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from docnats.models import JobRecord, JobState
 
-__all__ = ["COLUMNS", "jobs_frame"]
+__all__ = ["COLUMNS", "TEXT", "jobs_frame"]
 
 STATES = pd.CategoricalDtype([state.value for state in JobState], ordered=True)
 _CODES = {state: code for code, state in enumerate(JobState)}
+TEXT = pd.StringDtype(na_value=np.nan)
+"""Text in which what is missing equals nothing, so that ``!=`` and ``~`` keep those rows."""
+
 _TIME = pd.DatetimeTZDtype("us", "UTC")
 _DTYPES: dict[str, Any] = {
-    "job_id": "string",
-    "batch": "string",
-    "filename": "string",
+    "job_id": TEXT,
+    "batch": TEXT,
+    "filename": TEXT,
     "state": STATES,
     "pages": "Int64",
     "pages_failed": "Int64",
     "bytes": "Int64",
     "attempt": "Int64",
-    "worker": "string",
-    "error_type": "string",
-    "error": "string",
+    "worker": TEXT,
+    "error_type": TEXT,
+    "error": TEXT,
     "submitted_at": _TIME,
     "started_at": _TIME,
     "finished_at": _TIME,
     "seconds": "Float64",
-    "sha256": "string",
-    "result_key": "string",
+    "sha256": TEXT,
+    "result_key": TEXT,
 }
 COLUMNS = tuple(_DTYPES)
 """The columns of the job table, in their order."""

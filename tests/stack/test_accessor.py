@@ -94,6 +94,23 @@ def test_rows_of_several_batches_are_handled_together(jobs: pd.DataFrame) -> Non
     assert list(both.docnats.pages(["page_no"])["page_no"]) == [1, 2, 3, 1, 1, 2]
 
 
+def test_results_can_carry_the_name_of_their_document(jobs: pd.DataFrame) -> None:
+    pages = jobs.docnats.pages(["filename", "page_no"])
+    assert list(pages.columns) == ["job_id", "filename", "page_no"]
+    named = zip(pages["filename"], pages["page_no"], strict=True)
+    assert list(named) == [("two.pdf", 1), ("two.pdf", 2), ("one.pdf", 1)]
+    assert list(jobs.docnats.pages(["filename"])["filename"]) == ["two.pdf", "two.pdf", "one.pdf"]
+
+
+def test_a_dataset_holds_the_rows_of_a_selection(jobs: pd.DataFrame) -> None:
+    """Of a retry too, whose rows are in another batch."""
+    one = jobs[jobs.filename == "one.pdf"]
+    again = one.docnats.retry(force=True, progress="none")
+    both = pd.concat([jobs, again]).docnats
+    assert both.dataset("pages").count_rows() == 4
+    assert both.dataset().count_rows() == len(both.words())
+
+
 def test_rows_without_a_job_are_left_alone(jobs: pd.DataFrame) -> None:
     """As after a merge with a list of files of which some were not submitted."""
     files = pd.DataFrame({"filename": ["one.pdf", "never.pdf", "two.pdf"], "year": [1, 2, 3]})

@@ -41,9 +41,7 @@ def on_the_stack(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("on_the_stack")
-@pytest.mark.parametrize(
-    ("on_interrupt", "state"), [("continue", "done"), ("cancel", "cancelled")]
-)
+@pytest.mark.parametrize(("on_interrupt", "state"), [("continue", "done"), ("cancel", "cancelled")])
 def test_the_stop_button_gives_control_back(
     start_kernel: Callable[[], Kernel], long_pdf: Path, on_interrupt: str, state: str
 ) -> None:

@@ -109,6 +109,28 @@ def test_another_bucket_can_be_configured(stack: LocalStack) -> None:
     assert (config.bucket_name, row.state) == ("another", "done")
 
 
+def test_both_servers_can_be_named_in_code(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in stack.environment:
+        monkeypatch.delenv(name)
+    docnats.configure_nats(stack.environment["NATS_URL"])
+    docnats.configure_s3_storage(
+        stack.s3.endpoint_url,
+        stack.s3.bucket_name,
+        aws_access_key_id=stack.s3.aws_access_key_id,
+        aws_secret_access_key=stack.s3.aws_secret_access_key,
+    )
+    jobs = docnats.submit_many({"a.pdf": text_pdf()}, progress="none")
+    assert list(jobs.state) == ["done"]
+    assert repr(jobs.docnats.document()).startswith("DocumentResult('a.pdf', pages=1")
+
+
+def test_health_reads_well_in_a_notebook() -> None:
+    health = docnats.health()
+    assert health._repr_html_().count("<tr>") == len(health.parts) == 3
+
+
 def test_a_wrong_choice_is_refused_before_anything_is_submitted() -> None:
     known = len(docnats.batches())
     with pytest.raises(ConfigError, match="'continue' or 'cancel'"):

@@ -61,6 +61,14 @@ def test_an_empty_table_has_the_same_dtypes() -> None:
     assert list(jobs_frame([]).dtypes) == list(jobs_frame([record()]).dtypes)
 
 
+def test_rows_without_a_text_are_not_lost_by_a_comparison() -> None:
+    """With pandas.NA, ``!=`` and ``~`` would drop them."""
+    types = [None, ErrorType.ENCRYPTED, ErrorType.CRASHED]
+    frame = jobs_frame([record(f"j{i}", i, error_type=kind) for i, kind in enumerate(types)])
+    assert list(frame[frame.error_type != "encrypted"].job_id) == ["j0", "j2"]
+    assert list(frame[~(frame.error_type == "encrypted")].job_id) == ["j0", "j2"]
+
+
 def test_seconds_is_the_time_from_start_to_end() -> None:
     start = utc_now()
     row = record(started_at=start, finished_at=start + timedelta(seconds=2.5))
