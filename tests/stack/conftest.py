@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
+import pandas as pd
 import pytest
 
+import docnats
 from docnats.config import StackConfig
+from docnats.notebook import close_session
 from docnats.service import S3DocumentService
 from docnats.stack import WORKER_COMMAND, LocalStack
 from docnats.stack.binaries import S3Binary
+from tests.pdfs import HTML_PAGE, text_pdf
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +44,22 @@ async def service(stack: LocalStack) -> AsyncIterator[S3DocumentService]:
     """A service connected to the shared stack."""
     async with S3DocumentService(stack.s3, stack.nats) as service:
         yield service
+
+
+@pytest.fixture
+def on_the_stack(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the environment name the shared stack, as on a cluster."""
+    for name, value in stack.environment.items():
+        monkeypatch.setenv(name, value)
+    yield
+    close_session()
+
+
+@pytest.fixture
+def jobs(on_the_stack: None) -> pd.DataFrame:
+    """Three jobs: two pages, no PDF, one page."""
+    sources = {"two.pdf": text_pdf(2), "page.pdf": HTML_PAGE, "one.pdf": text_pdf(1)}
+    return docnats.submit_many(sources, progress="none")
 
 
 @pytest.fixture

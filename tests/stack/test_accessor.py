@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
@@ -20,25 +20,11 @@ from docnats.errors import (
     TableError,
 )
 from docnats.models import JobRecord
-from docnats.notebook import close_session
 from docnats.notebook.session import current_session
-from docnats.stack import LocalStack
 from tests.bad_pdfs import encrypted_pdf
-from tests.pdfs import HTML_PAGE, text_pdf
+from tests.pdfs import text_pdf
 
-
-@pytest.fixture(autouse=True)
-def session(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    yield
-    close_session()
-
-
-@pytest.fixture
-def jobs() -> pd.DataFrame:
-    sources = {"two.pdf": text_pdf(2), "page.pdf": HTML_PAGE, "one.pdf": text_pdf(1)}
-    return docnats.submit_many(sources, progress="none")
+pytestmark = pytest.mark.usefixtures("on_the_stack")
 
 
 def begun(pages: int = 8000) -> pd.DataFrame:

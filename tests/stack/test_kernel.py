@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from docnats.stack import LocalStack
 from tests.kernels import Kernel
 from tests.pdfs import text_pdf
 
@@ -31,13 +30,6 @@ def long_pdf(tmp_path: Path) -> Path:
     path = tmp_path / "long.pdf"
     path.write_bytes(text_pdf(400, lines=40))
     return path
-
-
-@pytest.fixture
-def on_the_stack(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let kernels use a stack that runs already."""
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.usefixtures("on_the_stack")
@@ -85,3 +77,43 @@ def test_what_one_kernel_began_another_one_sees_to_the_end(
         "import docnats\nprint(list(docnats.batches().batch), len(docnats.jobs(state='done')))"
     )
     assert (history.error, history.printed) == ("", "['b'] 3\n")
+
+
+AWAITED = """
+import docnats
+
+async with docnats.create_document_service() as service:
+    batch = await service.submit({"a.pdf": open(path, "rb").read()})
+    await batch.follow(timeout=60)
+    (job,) = await service.jobs(batch.id, state="done")
+    words = await service.fetch_table([job.job_id], "words.parquet", ["text"])
+    print(job.filename, len(words) > 0, await service.cancel([job]))
+"""
+
+NESTED = """
+import asyncio, docnats
+
+async def answer():
+    return 42
+
+docnats.allow_nested_asyncio()
+print(asyncio.run(answer()))
+"""
+
+
+@pytest.mark.usefixtures("on_the_stack")
+def test_a_cell_can_await_the_service_on_its_own_loop(
+    start_kernel: Callable[[], Kernel], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(text_pdf())
+    reply = start_kernel().run(f"path = {str(path)!r}\n{AWAITED}")
+    assert (reply.error, reply.printed) == ("", "a.pdf True 0\n")
+
+
+def test_asyncio_run_is_allowed_in_a_cell_on_request(start_kernel: Callable[[], Kernel]) -> None:
+    kernel = start_kernel()
+    refused = kernel.run("import asyncio\nasyncio.run(asyncio.sleep(0))")
+    assert (refused.error, "running event loop" in refused.message) == ("RuntimeError", True)
+    allowed = kernel.run(NESTED)
+    assert (allowed.error, allowed.printed) == ("", "42\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -10,25 +9,11 @@ import pytest
 
 import docnats
 from docnats.errors import ConfigError, JobFailed, SourceError, TableError
-from docnats.notebook import close_session
 from docnats.stack import LocalStack
 from tests.bad_pdfs import encrypted_pdf
-from tests.pdfs import HTML_PAGE, text_pdf
+from tests.pdfs import text_pdf
 
-
-@pytest.fixture(autouse=True)
-def session(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the environment name a running stack, as on a cluster."""
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    yield
-    close_session()
-
-
-@pytest.fixture
-def jobs() -> pd.DataFrame:
-    sources = {"two.pdf": text_pdf(2), "page.pdf": HTML_PAGE, "one.pdf": text_pdf(1)}
-    return docnats.submit_many(sources, progress="none")
+pytestmark = pytest.mark.usefixtures("on_the_stack")
 
 
 def test_results_come_for_the_done_rows_of_any_selection(jobs: pd.DataFrame) -> None:
