@@ -75,7 +75,7 @@ def main() -> None:
     except DocnatsError as error:
         _fail(error, ExitCode.USAGE, config)
     except KeyboardInterrupt:
-        err.print("interrupted")
+        err.print("interrupted; what is on the queue stays there: docnats jobs")
         sys.exit(ExitCode.INTERRUPTED)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.errors import ConfigError
-from docnats.notebook.following import OnInterrupt, follow
+from docnats.notebook.following import Interrupted, OnInterrupt, follow
 from docnats.notebook.session import current_session, replace_session
 from docnats.panel import Kind
 from docnats.service import DocumentResult, Health, S3DocumentService, Sources
@@ -98,13 +98,14 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     if on_interrupt not in get_args(OnInterrupt):
         raise ConfigError(f"on_interrupt={on_interrupt!r}: it is 'continue' or 'cancel'")
     session = current_session()
-    service = session.service()
     options = {} if password is None else {"password": password}
-    submitted = session.run(
-        service.submit(
+    try:
+        submission = session.service().submit(
             sources, batch=batch, options=options, timeout=timeout, custom_prompt=custom_prompt
         )
-    )
+        submitted = session.run(submission)
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was submitted") from None
     return follow(session, submitted, wait=wait, progress=progress, on_interrupt=on_interrupt)
 
 

@@ -55,14 +55,14 @@ _QUIET = "opacity:.72;font-size:12px"
 def html_summary(progress: Progress, note: str | None = None) -> str:
     """Return the batch as HTML that needs no script, style sheet or network.
 
-    It still reads well where a site drops the styles, as GitHub does. The class keeps a ``$``
+    It still reads well where a site drops the styles, as GitHub does. The classes keep a ``$``
     in a file name from being typeset as mathematics.
     """
     numbers = f'<div style="{_TILES}">{"".join(map(_tile, final_tiles(progress)))}</div>'
     parts = [_header(progress), _note(note)]
     if progress.total:
         parts[1:] = [_bar(progress), _legend(progress), _note(note), numbers, _failures(progress)]
-    return f'<div class="tex2jax_ignore" style="{_BOX}">{"".join(parts)}</div>'
+    return f'<div class="tex2jax_ignore mathjax_ignore" style="{_BOX}">{"".join(parts)}</div>'
 
 
 def _header(progress: Progress) -> str:

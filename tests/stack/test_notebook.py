@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 import docnats
 from docnats.errors import ConfigError, JobFailed, SourceError, TableError
+from docnats.notebook.session import Session
 from docnats.stack import LocalStack
 from tests.bad_pdfs import encrypted_pdf
 from tests.pdfs import text_pdf
@@ -114,6 +117,18 @@ def test_both_servers_can_be_named_in_code(
 def test_health_reads_well_in_a_notebook() -> None:
     health = docnats.health()
     assert health._repr_html_().count("<tr>") == len(health.parts) == 3
+
+
+def test_an_interrupt_before_anything_was_submitted_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(session: Session, coroutine: Coroutine[Any, Any, object]) -> None:
+        coroutine.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Session, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="nothing was submitted"):
+        docnats.submit_many({"a.pdf": text_pdf()})
 
 
 def test_a_wrong_choice_is_refused_before_anything_is_submitted() -> None:

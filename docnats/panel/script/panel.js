@@ -11,7 +11,7 @@ const TRAITS = ["progress", "snapshot", "filenames", "workers", "failures"];
 function render({ model, el }) {
   const parts = [header(), bar(), legend(), note(), tiles(), mosaic(), workers(), failures()];
   parts.push(announcer());
-  const root = element("section", "docnats-panel tex2jax_ignore");
+  const root = element("section", "docnats-panel tex2jax_ignore mathjax_ignore");
   root.append(...parts.map((part) => part.node));
   el.append(root);
 
@@ -28,7 +28,8 @@ function render({ model, el }) {
     frame = requestAnimationFrame(draw); // none while the tab is hidden
   };
   TRAITS.forEach((trait) => model.on(`change:${trait}`, redraw));
-  redraw();
+  draw(); // so that nothing is seen empty
+  redraw(); // what needs to know how wide it is
   return () => {
     cancelAnimationFrame(frame);
     TRAITS.forEach((trait) => model.off(`change:${trait}`, redraw));
