@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 __all__ = ["HTML_PAGE", "text_pdf"]
 
 HTML_PAGE = b"<!doctype html><html><body>404 not found</body></html>"
 
 
-def text_pdf(pages: int = 1, *, lines: int = 3, padding: int = 0) -> bytes:
+def text_pdf(
+    pages: int = 1, *, lines: int = 3, padding: int = 0, bombs: Collection[int] = ()
+) -> bytes:
     """Return a PDF of plain text; page ``n`` says ``Page n line m of the archive``.
 
     Parameters
@@ -16,6 +20,9 @@ def text_pdf(pages: int = 1, *, lines: int = 3, padding: int = 0) -> bytes:
         Lines a page.
     padding : int
         Bytes of an unused stream, to make the file as large as wanted.
+    bombs : collection of int
+        Pages, from 1, that draw a form which draws itself: the parser takes memory until
+        its process is at the limit.
     """
     kids = " ".join(f"{4 + 2 * page} 0 R" for page in range(pages))
     objects = [
@@ -23,18 +30,29 @@ def text_pdf(pages: int = 1, *, lines: int = 3, padding: int = 0) -> bytes:
         f"<< /Type /Pages /Count {pages} /Kids [{kids}] >>".encode(),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
+    forms = f"/XObject << /X {4 + 2 * pages} 0 R >> " if bombs else ""
     for page in range(pages):
         objects.append(
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {5 + 2 * page} 0 R "
-            "/Resources << /Font << /F1 3 0 R >> >> >>".encode()
+            f"/Resources << /Font << /F1 3 0 R >> {forms}>> >>".encode()
         )
         text = " ".join(
             f"(Page {page + 1} line {line + 1} of the archive) Tj 0 -14 Td" for line in range(lines)
         )
-        objects.append(_stream(f"BT /F1 11 Tf 72 770 Td {text} ET".encode()))
+        bomb = " /X Do" if page + 1 in bombs else ""
+        objects.append(_stream(f"BT /F1 11 Tf 72 770 Td {text} ET{bomb}".encode()))
+    if bombs:
+        objects.append(_bomb(4 + 2 * pages))
     if padding:
         objects.append(_stream(b"\0" * padding))
     return _file(objects)
+
+
+def _bomb(number: int) -> bytes:
+    return (
+        b"<< /Type /XObject /Subtype /Form /BBox [0 0 595 842] /Length 5 "
+        b"/Resources << /XObject << /X %d 0 R >> >> >>\nstream\n/X Do\nendstream" % number
+    )
 
 
 def _stream(content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def parse_range(
     out_dir : str
         Folder of the results.
     first, count : int
-        The first page, from 1, and how many; fewer at the end of the document.
+        The first page, from 1, and how many; fewer at the end of the document. 0 only opens
+        the document and writes nothing.
 
     Raises
     ------
@@ -117,7 +119,8 @@ def parse_range(
             if (error := _parse_page(document, page_no, tables, may_be_rotated=rotated))
         ]
         metadata = document.metadata if first == 1 else {}
-    tables.write(Path(out_dir), "" if first == 1 and last == total else _part(first))
+    if count:
+        tables.write(Path(out_dir), "" if first == 1 and last == total else _part(first))
     return RangeResult(total, first, last, tables.words, metadata, tuple(errors))
 
 
@@ -143,10 +146,20 @@ def _part(first: int) -> str:
     return f"-{first:08d}"
 
 
-def merge_ranges(out_dir: str) -> None:
+def merge_ranges(out_dir: str, lost: Sequence[PageError] = ()) -> None:
     """Join the parts of a document's ranges into ``pages.parquet`` and ``words.parquet``.
 
     One range at a time is in memory; the parts are deleted.
+
+    Parameters
+    ----------
+    lost : sequence of PageError
+        Pages that are in no range because they killed their process; they become rows too.
     """
+    folder = Path(out_dir)
+    for error in lost:  # also in place of what the process had begun to write
+        tables = RangeTables()
+        tables.add_failed(error.page_no, error.error)
+        tables.write(folder, _part(error.page_no))
     for name in TABLES:
-        merge_parts(Path(out_dir), name)
+        merge_parts(folder, name)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from docnats import parsing
-from docnats.errors import ungrouped
+from docnats.errors import ParseError, ungrouped
 from docnats.parsing import PageError, ParseOptions, RangeResult
 from docnats.pool import ParserPool
+from docnats.worker.bisection import (
+    DEATHS,
+    Budget,
+    OnProgress,
+    PageRange,
+    Parse,
+    Ranges,
+    time_limit,
+)
 
-__all__ = ["ParsedDocument", "parse_document"]
-
-RANGE_SECONDS = 30.0
-PAGE_SECONDS = 0.5
-"""Time limit of a range: generous for honest files, whose slowest page takes 1.4 s."""
+__all__ = ["OnProgress", "PageRange", "ParsedDocument", "parse_document"]
 
 MERGE_SECONDS = 600.0
 
@@ -31,10 +35,6 @@ class ParsedDocument:
     page_errors: tuple[PageError, ...] = field(default=())
 
 
-PageRange = tuple[int, int]
-OnProgress = Callable[[int, int, tuple[PageRange, ...]], None]
-
-
 async def parse_document(
     pool: ParserPool,
     source: Path,
@@ -42,12 +42,18 @@ async def parse_document(
     options: ParseOptions,
     *,
     pages_per_range: int,
+    seconds_for_bad_pages: float,
     on_progress: OnProgress,
 ) -> ParsedDocument:
     """Parse a PDF into ``pages.parquet`` and ``words.parquet`` under ``out_dir``.
 
+    A range that kills its parser process is tried again in halves, down to the pages that
+    do it: they are failed pages, and all others are read.
+
     Parameters
     ----------
+    seconds_for_bad_pages : float
+        What parser processes that are killed may take together.
     on_progress : callable
         Called with the pages done, the pages there are and the page ranges that are being
         parsed, whenever a range begins or ends.
@@ -55,69 +61,52 @@ async def parse_document(
     Raises
     ------
     ParseError
-        The document as a whole cannot be parsed.
+        The document as a whole cannot be parsed, or every page of it kills the parser.
     """
 
-    async def parse(first: int) -> RangeResult:
-        seconds = RANGE_SECONDS + PAGE_SECONDS * pages_per_range
+    async def parse(first: int, count: int, seconds: float) -> RangeResult:
         return await pool.run(
-            parsing.parse_range,
-            str(source),
-            str(out_dir),
-            first,
-            pages_per_range,
-            options,
-            timeout=seconds,
+            parsing.parse_range, str(source), str(out_dir), first, count, options, timeout=seconds
         )
 
-    head = await parse(1)
-    ranges = _Ranges(head, pages_per_range, on_progress)
+    head, death = await _first_try(parse, pages_per_range)
+    ranges = Ranges(head.page_count, Budget(seconds_for_bad_pages), on_progress)
+    if death is None:
+        ranges.keep(head)
+        ranges.add(head.last + 1, pages_per_range)
+    else:
+        ranges.add(pages_per_range + 1, pages_per_range)
+        pages = (1, min(pages_per_range, head.page_count))
+        ranges.bury(pages, death, time_limit(pages_per_range))
     with ungrouped():
         async with asyncio.TaskGroup() as lanes:
             # Each job has at most as many ranges in the pool's queue as there are processes,
             # so that a long document does not hold up the short ones behind it.
             for _ in range(min(pool.processes, ranges.left)):
                 lanes.create_task(ranges.run(parse))
-    if len(ranges.results) > 1:
-        await pool.run(parsing.merge_ranges, str(out_dir), timeout=MERGE_SECONDS)
-    return ranges.document()
+    errors = ranges.page_errors()
+    if death is not None and len(errors) == head.page_count:
+        raise _all_lost(death, head.page_count)
+    if ranges.results != [head]:
+        lost = tuple(ranges.lost)
+        await pool.run(parsing.merge_ranges, str(out_dir), lost, timeout=MERGE_SECONDS)
+    return ParsedDocument(head.page_count, len(errors), head.metadata, errors)
 
 
-class _Ranges:
-    """The page ranges of a document after its first one, which told how many there are."""
+async def _first_try(parse: Parse, pages_per_range: int) -> tuple[RangeResult, ParseError | None]:
+    """Parse the first range; if that kills the parser, say so and only open the document."""
+    try:
+        return await parse(1, pages_per_range, time_limit(pages_per_range)), None
+    except ParseError as death:
+        if death.error_type not in DEATHS:
+            raise
+        try:
+            return await parse(1, 0, time_limit(0)), death
+        except ParseError:
+            raise death from None
 
-    def __init__(self, head: RangeResult, pages_per_range: int, on_progress: OnProgress) -> None:
-        self.results = [head]
-        self._head = head
-        self._pages_per_range = pages_per_range
-        self._on_progress = on_progress
-        self._done = head.last
-        self._running: set[PageRange] = set()
-        firsts = range(head.last + 1, head.page_count + 1, pages_per_range)
-        self.left = len(firsts)
-        self._firsts = iter(firsts)
-        self._tell()
 
-    async def run(self, parse: Callable[[int], Awaitable[RangeResult]]) -> None:
-        """Parse range by range until none is left; lanes share the ranges."""
-        for first in self._firsts:
-            pages = first, min(first + self._pages_per_range - 1, self._head.page_count)
-            self._running.add(pages)
-            self._tell()
-            result = await parse(first)
-            self._running.remove(pages)
-            self.results.append(result)
-            self._done += result.last - result.first + 1
-            self._tell()
-
-    def _tell(self) -> None:
-        self._on_progress(self._done, self._head.page_count, tuple(sorted(self._running)))
-
-    def document(self) -> ParsedDocument:
-        results = sorted(self.results, key=lambda result: result.first)
-        return ParsedDocument(
-            pages=self._head.page_count,
-            pages_failed=sum(result.pages_failed for result in results),
-            metadata=self._head.metadata,
-            page_errors=tuple(error for result in results for error in result.page_errors),
-        )
+def _all_lost(death: ParseError, pages: int) -> ParseError:
+    if pages == 1:
+        return death
+    return ParseError(death.error_type, f"none of its {pages} pages could be read: {death}")

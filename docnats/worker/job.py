@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
 """Delay before a job is tried again after a passing fault; doubles with each attempt."""
 
+BAD_PAGES_SHARE = 0.5
+"""Part of a job's time limit that pages which kill the parser may use up."""
+
 PROGRESS_SECONDS = 0.25
 """Page progress is told at most 4 times a second a job."""
 
@@ -200,6 +203,7 @@ class Job:
                 max_pages=config.max_pages,
             ),
             pages_per_range=config.pages_per_range,
+            seconds_for_bad_pages=self.message.processing_timeout * BAD_PAGES_SHARE,
             on_progress=self._progress_teller(),
         )
 

@@ -47,6 +47,18 @@ async def test_files_of_the_same_name_stay_apart(
     assert [(job.filename, job.pages) for job in jobs] == [("a/x.pdf", 1), ("b/x.pdf", 2)]
 
 
+async def test_pages_that_kill_the_parser_cost_only_themselves(service: S3DocumentService) -> None:
+    sources = {"some.pdf": text_pdf(60, bombs={1, 50}), "only.pdf": text_pdf(1, bombs={1})}
+    some, only = await finished(service, sources)
+    assert (some.state, some.pages, some.pages_failed) == (JobState.DONE, 60, 2)
+    result = await service.fetch_document(some)
+    errors = result.pages.set_index("page_no")["error"].dropna()
+    assert list(errors.index) == [1, 50]
+    assert errors.str.contains("memory").all()
+    assert [error["page_no"] for error in result.document["errors"]] == [1, 50]
+    assert (only.state, only.error_type) == (JobState.FAILED, ErrorType.OUT_OF_MEMORY)
+
+
 async def test_bad_documents_are_failed_rows_among_good_ones(service: S3DocumentService) -> None:
     jobs = await finished(
         service,

@@ -14,6 +14,7 @@ import pytest
 from docnats import names
 from docnats.errors import ErrorType, ParseError
 from docnats.parsing import (
+    PageError,
     ParseOptions,
     RangeResult,
     merge_ranges,
@@ -107,6 +108,32 @@ def test_ranges_joined_are_the_same_as_one_range(tmp_path: Path) -> None:
     assert sorted(path.name for path in apart.iterdir()) == [names.PAGES, names.WORDS]
     assert rows(apart / names.PAGES) == whole.pages
     assert rows(apart / names.WORDS) == whole.words
+
+
+def test_a_lost_page_takes_the_place_of_what_its_process_had_begun_to_write(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "document.pdf"
+    source.write_bytes(text_pdf(3))
+    parse_range(str(source), str(tmp_path), 1, 1, ParseOptions())
+    parse_range(str(source), str(tmp_path), 3, 1, ParseOptions())
+    (tmp_path / "pages-00000002.parquet").write_bytes(b"PAR1 half a file")
+    (tmp_path / "words-00000002.parquet").write_bytes(b"")
+    merge_ranges(str(tmp_path), [PageError(2, "it crashed")])
+    pages = rows(tmp_path / names.PAGES)
+    assert [(row["page_no"], row["error"]) for row in pages] == [
+        (1, None),
+        (2, "it crashed"),
+        (3, None),
+    ]
+    assert {word["page_no"] for word in rows(tmp_path / names.WORDS)} == {1, 3}
+
+
+def test_a_range_of_no_pages_only_opens_the_document(tmp_path: Path) -> None:
+    source = tmp_path / "document.pdf"
+    source.write_bytes(text_pdf(3))
+    assert parse_range(str(source), str(tmp_path), 1, 0, ParseOptions()).page_count == 3
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
 def test_ranges_without_a_word_join(tmp_path: Path) -> None:
