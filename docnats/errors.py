@@ -61,6 +61,10 @@ class ErrorType(StrEnum):
     """The file or its page count is over the configured limit."""
     STORAGE = "storage"
     """The document or its result could not be read from or written to S3."""
+    NOT_SENT = "not_sent"
+    """The process that submitted it ended before the document was in S3."""
+    UNREADABLE = "unreadable"
+    """Workers cannot make sense of its job message; it is among the dead letters."""
     CANCELLED = "cancelled"
     """The job was cancelled before it ended."""
     INTERNAL = "internal"
@@ -124,12 +128,15 @@ class ParseError(DocnatsError):
         The class of the failure, as it appears in the job table.
     message : str
         What happened, in words for the user.
+    transient : bool
+        Whether the document may be innocent: the machine ended its parser process.
     """
 
-    def __init__(self, error_type: ErrorType, message: str) -> None:
+    def __init__(self, error_type: ErrorType, message: str, *, transient: bool = False) -> None:
         super().__init__(error_type, message)
         self.error_type = error_type
         self.message = message
+        self.transient = transient
 
     def __str__(self) -> str:
         return self.message

@@ -88,6 +88,8 @@ class JobMessage(_Record):
         Seconds the whole job may take on a worker.
     options : dict
         Options of the processor; for docling-parse a ``password``.
+    force : bool
+        Parse the document even if it is known to kill the parser.
     """
 
     request_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -105,6 +107,7 @@ class JobMessage(_Record):
     processor: str = "docling-parse"
     options: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
     custom_prompt: str | None = None
+    force: bool = False
     schema_version: int = SCHEMA_VERSION
 
 
@@ -120,7 +123,9 @@ class JobRecord(_Record):
     bytes : int or None
         Size of the document.
     attempt : int
-        Deliveries to a worker so far; fences off a worker that lost its lease.
+        Times that a worker began it; fences off a worker that lost its lease.
+    releases : int
+        Times that a worker handed it back alive: told to stop, or after a passing fault.
     result_key : str or None
         S3 prefix of the result objects, once the job is done.
     options : dict
@@ -139,6 +144,7 @@ class JobRecord(_Record):
     pages: int | None = None
     pages_failed: int | None = None
     attempt: int = 0
+    releases: int = 0
     worker: str | None = None
     error_type: ErrorType | None = None
     error: str | None = None

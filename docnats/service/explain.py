@@ -146,6 +146,8 @@ _HAPPENED = {
     ErrorType.CRASHED: "The parser crashed on it; no other document was harmed.",
     ErrorType.TOO_LARGE: "It is larger than the configured limit.",
     ErrorType.STORAGE: "The document or its result could not be moved to or from S3.",
+    ErrorType.NOT_SENT: "The process that submitted it ended before the document was in S3.",
+    ErrorType.UNREADABLE: "The workers cannot make sense of its job message.",
     ErrorType.CANCELLED: "It was cancelled before it ended.",
     ErrorType.INTERNAL: "A fault of docnats itself.",
 }
@@ -173,6 +175,11 @@ _ADVICE = {
     ),
     ErrorType.TOO_LARGE: "Split it, or raise DOCNATS_MAX_FILE_SIZE, then submit it again.",
     ErrorType.STORAGE: "Check S3 with docnats.health(), then .docnats.retry().",
+    ErrorType.NOT_SENT: "Submit the file again; it was never sent.",
+    ErrorType.UNREADABLE: (
+        "Run workers of the client's version, then `docnats requeue`; docnats.dead_letters() has "
+        "the message."
+    ),
     ErrorType.CANCELLED: _CANCELLED,
     ErrorType.INTERNAL: "Please report this as a fault of docnats, with the message.",
 }

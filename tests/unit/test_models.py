@@ -44,6 +44,7 @@ MESSAGE: dict[str, Any] = {
     "processor": "docling-parse",
     "options": {},
     "custom_prompt": None,
+    "force": False,
     "schema_version": 1,
 }
 
@@ -75,6 +76,7 @@ messages = st.builds(
     processor=texts,
     options=options,
     custom_prompt=st.none() | texts,
+    force=st.booleans(),
     schema_version=counts,
 )
 records = st.builds(
@@ -91,6 +93,7 @@ records = st.builds(
     pages=st.none() | counts,
     pages_failed=st.none() | counts,
     attempt=counts,
+    releases=counts,
     worker=st.none() | texts,
     error_type=st.none() | st.sampled_from(ErrorType),
     error=st.none() | texts,
@@ -145,6 +148,7 @@ def test_a_record_has_exactly_these_fields_on_the_wire() -> None:
         "pages": None,
         "pages_failed": None,
         "attempt": 0,
+        "releases": 0,
         "worker": None,
         "error_type": "timeout",
         "error": None,
