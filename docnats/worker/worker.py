@@ -12,6 +12,7 @@ from importlib.metadata import version
 from docnats.bus import Bus
 from docnats.errors import BusError
 from docnats.models import WorkerInfo, utc_now
+from docnats.reconcile import reconcile
 from docnats.worker.job import Job, Tools
 
 __all__ = ["Worker", "new_worker_id"]
@@ -23,6 +24,9 @@ PULL_SECONDS = 5.0
 
 HEARTBEAT_SECONDS = 5.0
 """How often a worker announces itself; the registry forgets it after three missed ones."""
+
+RECONCILE_SECONDS = 10.0
+"""How often a worker looks for jobs that nobody will settle."""
 
 GRACE_SECONDS = 25.0
 """Time to finish what is running after a stop; under Kubernetes' default of 30 s."""
@@ -71,7 +75,7 @@ class Worker:
         """Work until :meth:`drain` is called; then finish or hand back every job."""
         services = [
             asyncio.create_task(service())
-            for service in (self._pull, self._announce, self._listen_for_cancels)
+            for service in (self._pull, self._announce, self._listen_for_cancels, self._reconcile)
         ]
         services.append(asyncio.create_task(self._wait_for_drain()))
         try:
@@ -140,6 +144,14 @@ class Worker:
             except BusError as error:
                 log.warning("cannot announce this worker: %s", error)
             await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def _reconcile(self) -> None:
+        while True:
+            try:
+                await reconcile(self._bus)
+            except BusError as error:
+                log.warning("cannot look for jobs that nobody will settle: %s", error)
+            await asyncio.sleep(RECONCILE_SECONDS)
 
     async def _listen_for_cancels(self) -> None:
         async for batch, job_id in self._bus.cancellations():
