@@ -229,10 +229,21 @@ class LocalStack:
         """Let a worker hand back what it works at and end."""
         _started(self._supervisor).stop(name)
 
-    def kill_worker(self, name: str, signal: int = SIGKILL) -> None:
-        """Send a signal to a worker, to see what happens.
+    def kill(self, name: str, signal: int = SIGKILL) -> None:
+        """Send a signal to a server or worker, to see what happens.
 
         A killed one is started again, unless it had run for a few seconds only.
+
+        Parameters
+        ----------
+        name : str
+            ``nats``, ``s3``, ``worker-1``, …; see :meth:`processes`.
+        signal : int
+
+        Raises
+        ------
+        StackError
+            There is no process of that name.
         """
         _started(self._supervisor).kill(name, signal)
 

@@ -328,10 +328,11 @@ class TestWorkers:
             running = {process.name for process in stack.processes() if process.running}
             assert running == {"nats", "worker-2"}
 
-    def test_a_worker_can_be_killed(self, eventually: Eventually) -> None:
+    @pytest.mark.parametrize("name", ["worker-1", "nats"])
+    def test_any_process_can_be_killed(self, eventually: Eventually, name: str) -> None:
         with LocalStack(s3=ELSEWHERE, worker_command=SLEEPER) as stack:
-            (first,) = (p for p in stack.processes() if p.name == "worker-1")
-            stack.kill_worker("worker-1")
+            (first,) = (p for p in stack.processes() if p.name == name)
+            stack.kill(name)
             eventually(lambda: is_gone(first.pid))
 
 
