@@ -20,11 +20,13 @@ from docnats.errors import ErrorType
 __all__ = [
     "ACTIVE",
     "SCHEMA_VERSION",
+    "SECRET_OPTIONS",
     "TERMINAL",
     "JobMessage",
     "JobRecord",
     "JobState",
     "PageProgress",
+    "Poison",
     "Progress",
     "RunningJob",
     "WorkerActivity",
@@ -33,6 +35,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+SECRET_OPTIONS = frozenset({"password"})
+"""Options that only the control message carries; no record and no result has them."""
 
 
 def utc_now() -> datetime:
@@ -109,6 +114,11 @@ class JobMessage(_Record):
     custom_prompt: str | None = None
     force: bool = False
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def shown_options(self) -> dict[str, JsonValue]:
+        """The options without secrets."""
+        return {name: value for name, value in self.options.items() if name not in SECRET_OPTIONS}
 
 
 class JobRecord(_Record):
@@ -207,6 +217,29 @@ class WorkerInfo(_Record):
     jobs: tuple[str, ...] = ()
     version: str
     started_at: AwareDatetime
+
+
+class Poison(_Record):
+    """What is known of a document that killed the parser, whatever was tried.
+
+    Attributes
+    ----------
+    job_id, batch, filename : str
+        The job that found out.
+    processing_timeout : float
+        Seconds that job had; one with more may still succeed.
+    memory_limit : int
+        Bytes that a parser process had there.
+    """
+
+    error_type: ErrorType
+    error: str
+    job_id: str
+    batch: str
+    filename: str
+    processing_timeout: float
+    memory_limit: int
+    seen_at: AwareDatetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,12 @@ one NATS cluster; a *batch* is one submission; a *job* is one document.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,6 +28,7 @@ __all__ = [
     "new_batch_id",
     "new_job_id",
     "new_watcher",
+    "poison_key",
     "probe_key",
     "raw_key",
     "result_key",
@@ -72,6 +76,12 @@ def new_job_id() -> str:
 def new_batch_id() -> str:
     """Return a fresh batch id that sorts by time, for example ``20260131-094500-3f9a1c``."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def poison_key(sha256: str, processor: str, version: str, options: Mapping[str, object]) -> str:
+    """Return the KV key of what is known of a document, put through one processor in one way."""
+    how = json.dumps([processor, version, options], sort_keys=True)
+    return f"{_token(sha256)}.{hashlib.sha256(how.encode()).hexdigest()[:16]}"
 
 
 def new_watcher() -> str:
@@ -209,6 +219,29 @@ class Names:
     def any_worker_filter(self) -> str:
         """The subjects that stand for the workers' KV keys."""
         return f"$KV.{self.workers_bucket}.*"
+
+    @property
+    def poison_bucket(self) -> str:
+        """The KV bucket of what is known to kill the parser."""
+        return f"docnats-{self.namespace}-poison"
+
+    @property
+    def poison_stream(self) -> str:
+        """The stream that holds the bucket of poison."""
+        return f"KV_{self.poison_bucket}"
+
+    @property
+    def poison_filter(self) -> str:
+        """The subjects that stand for the keys of the poison bucket."""
+        return f"$KV.{self.poison_bucket}.>"
+
+    def poison_subject(self, key: str) -> str:
+        """Return the subject that stands for a :func:`poison_key`."""
+        return f"$KV.{self.poison_bucket}.{key}"
+
+    def poison_key_of(self, subject: str) -> str:
+        """Return the key that a subject of the poison bucket stands for."""
+        return subject.removeprefix(f"$KV.{self.poison_bucket}.")
 
     @property
     def probe_subject(self) -> str:

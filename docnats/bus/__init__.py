@@ -1,7 +1,7 @@
 """The control bus: job queue, job states, progress, cancels and workers on NATS JetStream."""
 
 from docnats.bus.client import NatsBus
-from docnats.bus.port import Backlog, Bus, Lease, StateEntry
+from docnats.bus.port import Backlog, Bus, Lease, PoisonEntry, StateEntry
 from docnats.bus.schema import WORKER_TTL
 
-__all__ = ["WORKER_TTL", "Backlog", "Bus", "Lease", "NatsBus", "StateEntry"]
+__all__ = ["WORKER_TTL", "Backlog", "Bus", "Lease", "NatsBus", "PoisonEntry", "StateEntry"]

@@ -7,6 +7,7 @@ from typing import Self
 
 from docnats.bus.connection import Connection
 from docnats.bus.jobs import JobQueue
+from docnats.bus.poison import PoisonNotes
 from docnats.bus.schema import ensure
 from docnats.bus.signals import Signals
 from docnats.bus.states import JobStates
@@ -16,7 +17,7 @@ from docnats.names import Names
 __all__ = ["NatsBus"]
 
 
-class NatsBus(JobQueue, JobStates, Signals):
+class NatsBus(JobQueue, JobStates, PoisonNotes, Signals):
     """The control bus over NATS JetStream; implements :class:`~docnats.bus.port.Bus`.
 
     An async context manager. A lost connection is opened again for ever; meanwhile each call

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from docnats.bus.connection import Answer, Connection, Refusal
 from docnats.bus.link import Link, LinkLost, Request, status
-from docnats.bus.port import Backlog, Lease, listed
+from docnats.bus.port import Backlog, Lease, listed, now
 from docnats.errors import BusError
 from docnats.models import SCHEMA_VERSION, JobMessage
 from docnats.names import Names
@@ -43,15 +43,28 @@ SUBJECT_HEADER = "Docnats-Subject"
 class JobLease:
     """A lease on a message of the server's; see :class:`~docnats.bus.port.Lease`."""
 
-    def __init__(self, connection: Connection, message: JobMessage, raw: Msg) -> None:
+    def __init__(
+        self, connection: Connection, message: JobMessage, raw: Msg, asked_at: float
+    ) -> None:
         self.message = message
         self.attempt = raw.metadata.num_delivered
         self._connection = connection
         self._reply = raw.reply
+        self._began_at = asked_at
+        self._lapsed = False
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether it may have run out at any time."""
+        self._lapsed |= now() - self._began_at > self._connection.config.ack_wait
+        return self._lapsed
 
     async def renew(self) -> None:
         """Start the lease's time anew."""
+        sent_at = now()
         await self._tell(b"+WPI", "renewal")
+        if not self.lapsed:
+            self._began_at = sent_at
 
     async def ack(self) -> None:
         """Take the job off the queue for good."""
@@ -104,8 +117,9 @@ class JobQueue:
         try:
             while True:
                 link = await self._connection.link()
+                asked_at = now()
                 end = await self._fetch(link, arrived, limit, max(0.0, deadline - clock()))
-                leases = await self._decode(arrived)
+                leases = await self._decode(arrived, asked_at)
                 if leases or clock() >= deadline:
                     break
                 if end is not None and not arrived:  # early: a fault, or too many wait already
@@ -157,7 +171,7 @@ class JobQueue:
             for message in messages:
                 await link.tell(message.reply, b"-NAK")
 
-    async def _decode(self, messages: Iterable[Msg]) -> list[Lease]:
+    async def _decode(self, messages: Iterable[Msg], asked_at: float) -> list[Lease]:
         leases: list[Lease] = []
         for raw in messages:
             try:
@@ -169,7 +183,7 @@ class JobQueue:
                 why = f"schema_version {message.schema_version} is not {SCHEMA_VERSION}"
                 await self._bury(raw, "schema", why)
                 continue
-            leases.append(JobLease(self._connection, message, raw))
+            leases.append(JobLease(self._connection, message, raw, asked_at))
         return leases
 
     async def _bury(self, raw: Msg, kind: str, why: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from docnats.models import JobMessage, JobRecord, PageProgress, WorkerInfo
+from docnats.models import JobMessage, JobRecord, PageProgress, Poison, WorkerInfo
 
-__all__ = ["Backlog", "Bus", "Lease", "StateEntry", "listed"]
+__all__ = ["Backlog", "Bus", "Lease", "PoisonEntry", "StateEntry", "listed", "now"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,29 @@ class Backlog(NamedTuple):
     leased: int
 
 
+class PoisonEntry(NamedTuple):
+    """What the poison bucket says under one key.
+
+    Attributes
+    ----------
+    key : str
+        Of :func:`docnats.names.poison_key`.
+    poison : Poison or None
+        None: it was removed.
+    """
+
+    key: str
+    poison: Poison | None
+
+
+def now() -> float:
+    """Return the seconds of a clock that is never set and, on Linux, counts a suspend too."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def listed(job_ids: Iterable[str] | str) -> list[str]:
     """Return job ids; one may be given by itself."""
     return [job_ids] if isinstance(job_ids, str) else list(job_ids)
@@ -64,7 +88,19 @@ class Lease(Protocol):
 
     @property
     def attempt(self) -> int:
-        """Deliveries of this job so far, this one included: 1 for the first."""
+        """Deliveries of this job so far, this one included: 1 for the first.
+
+        A server that was killed may count some of them again.
+        """
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether it may have run out at any time, so that somebody else has the job by now.
+
+        It is counted from the moment that it was asked for, or that its last renewal was sent:
+        so a process that was stopped for long, or cut off from NATS, cannot take it for valid.
+        Once true it stays so, whatever is renewed later.
+        """
 
     async def renew(self) -> None:
         """Start the lease's time anew."""
@@ -160,6 +196,18 @@ class Bus(Protocol):
 
     async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
         """Forget records; those that do not exist are passed over."""
+
+    async def put_poison(self, key: str, poison: Poison) -> None:
+        """Note that a document kills the parser; kept for some weeks."""
+
+    async def remove_poison(self, key: str) -> None:
+        """Note that it does not, or not any more; a key without a note is fine."""
+
+    def watch_poison(self) -> AsyncGenerator[PoisonEntry | None, None]:
+        """Iterate over the notes on poison: the current ones, one None, then each change.
+
+        After a lost connection the current ones come again.
+        """
 
     def tell_progress(self, progress: PageProgress) -> None:
         """Tell whoever listens how far a job is; lossy, returns at once."""

@@ -15,7 +15,7 @@ from docnats.config import NatsConfig
 from docnats.errors import BusError
 from docnats.names import Names
 
-__all__ = ["WORKER_TTL", "ensure"]
+__all__ = ["HAND_BACKS", "WORKER_TTL", "ensure"]
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,18 @@ DEDUP_WINDOW = 120 * _SECOND
 """How long JetStream remembers a ``Nats-Msg-Id``; its own default."""
 
 KEPT = 30 * _DAY
-"""How long dead letters and advisories are kept for the operator."""
+"""How long dead letters and advisories are kept for the operator, and notes on poison."""
+
+MAX_POISON = 10_000
+"""Notes on poison, some 6 MB: every worker holds them all. The oldest make room."""
 
 MAX_WAITING = 8192
 """Workers that may wait for a job at a time; it cannot be changed later."""
 
-SPARE_DELIVERIES = 1
-"""The delivery after ``max_deliver`` ones is for a worker to write that the job failed."""
+HAND_BACKS = 50
+"""Deliveries beside those that workers die of, which are counted in the job's record: 14 retries
+after passing faults, the rest for workers that are told to stop and for messages lost with a
+connection. A job that uses them all up is beyond the workers' help: a dead letter."""
 
 NAME_TAKEN = 10058
 """JetStream's error for a stream that exists with other settings."""
@@ -154,6 +159,15 @@ def _streams(names: Names, replicas: int) -> list[dict[str, Any]]:
             "max_age": int(WORKER_TTL * _SECOND),
             "duplicate_window": int(WORKER_TTL * _SECOND),
         },
+        {
+            **common,
+            **bucket,
+            "name": names.poison_stream,
+            "subjects": [names.poison_filter],
+            "discard": "old",
+            "max_msgs": MAX_POISON,
+            "max_age": KEPT,
+        },
     ]
 
 
@@ -164,7 +178,7 @@ def _consumer(names: Names, config: NatsConfig) -> dict[str, Any]:
         "filter_subject": names.priority_filter(),
         "ack_policy": "explicit",
         "ack_wait": int(config.ack_wait * _SECOND),
-        "max_deliver": config.max_deliver + SPARE_DELIVERIES,
+        "max_deliver": config.max_deliver + HAND_BACKS,
         "max_ack_pending": config.max_ack_pending,
         "max_waiting": MAX_WAITING,
     }

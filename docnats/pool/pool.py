@@ -156,7 +156,7 @@ class ParserPool:
             return await self._run(function, args, timeout)
         except BrokenProcessPool as error:
             msg = "two parser processes died before they took the task"
-            raise ParseError(ErrorType.CRASHED, msg) from error
+            raise ParseError(ErrorType.CRASHED, msg, transient=True) from error
 
     async def _run(self, function: Callable[..., T], args: tuple[object, ...], timeout: float) -> T:
         slot = await self._idle.get()

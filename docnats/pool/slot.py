@@ -126,6 +126,7 @@ class Slot:
                 ErrorType.OUT_OF_MEMORY,
                 "the parser process was killed from outside, most often because the machine "
                 "or the container ran out of memory: give it more, or use fewer processes",
+                transient=True,
             )
         how = f"of {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
         message = f"the parser process died {how}"

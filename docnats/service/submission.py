@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from docnats.bus import Bus, StateEntry
 from docnats.config import ProcessingConfig
 from docnats.errors import ErrorType, StorageError, ungrouped
-from docnats.models import JobMessage, JobRecord, JobState, utc_now
+from docnats.models import SECRET_OPTIONS, JobMessage, JobRecord, JobState, utc_now
 from docnats.names import DOCUMENT, RESULT_PARTS, new_job_id, raw_key, result_part
 from docnats.service.sources import Source
 from docnats.storage import Storage
@@ -19,9 +19,6 @@ from docnats.storage import Storage
 __all__ = ["Submission"]
 
 log = logging.getLogger(__name__)
-
-SECRET_OPTIONS = frozenset({"password"})
-"""Options that go to the worker in the control message but not into the state record."""
 
 _GROUP = 256
 """Jobs told to the bus at a time."""

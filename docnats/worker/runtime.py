@@ -11,7 +11,9 @@ from docnats.bus import NatsBus
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.pool import ParserPool
 from docnats.storage import PresignedHttp, S3Storage
-from docnats.worker.job import Tools
+from docnats.worker.processing import Tools
+from docnats.worker.quarantine import Quarantine
+from docnats.worker.retries import Pause
 from docnats.worker.transfer import Transfer
 from docnats.worker.worker import GRACE_SECONDS, Worker, new_worker_id
 
@@ -60,6 +62,8 @@ async def run_worker(
             bus=bus,
             transfer=Transfer(storage, http, own_credentials=await storage.has_credentials()),
             pool=pool,
+            quarantine=Quarantine(bus, processing.memory_limit),
+            pause=Pause(),
             config=processing,
             max_deliver=nats.max_deliver,
             lease_seconds=nats.ack_wait,

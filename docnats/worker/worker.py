@@ -9,18 +9,20 @@ import platform
 import secrets
 from importlib.metadata import version
 
-from docnats.bus import Bus
+from docnats.bus import Bus, Lease
 from docnats.errors import BusError
 from docnats.models import WorkerInfo, utc_now
 from docnats.reconcile import reconcile
-from docnats.worker.job import Job, Tools
+from docnats.worker.job import Job
+from docnats.worker.processing import Tools
 
 __all__ = ["Worker", "new_worker_id"]
 
 log = logging.getLogger(__name__)
 
 PULL_SECONDS = 5.0
-"""How long one request for jobs stays open on the server."""
+"""How long one request for jobs stays open on the server, at most a third of a lease: since
+leases are counted from the request on, a new one could seem to have run out already."""
 
 HEARTBEAT_SECONDS = 5.0
 """How often a worker announces itself; the registry forgets it after three missed ones."""
@@ -75,7 +77,13 @@ class Worker:
         """Work until :meth:`drain` is called; then finish or hand back every job."""
         services = [
             asyncio.create_task(service())
-            for service in (self._pull, self._announce, self._listen_for_cancels, self._reconcile)
+            for service in (
+                self._pull,
+                self._announce,
+                self._listen_for_cancels,
+                self._reconcile,
+                self._tools.quarantine.follow,
+            )
         ]
         services.append(asyncio.create_task(self._wait_for_drain()))
         try:
@@ -98,18 +106,32 @@ class Worker:
         await _cancel(list(self._jobs))
 
     async def _pull(self) -> None:
+        await self._tools.quarantine.loaded()
+        wait = min(PULL_SECONDS, self._tools.lease_seconds / 3)
         while True:
             await self._has_room.wait()
+            if pause := self._tools.pause.seconds:
+                log.warning("no more jobs for %.0f s: storage is away", pause)
+                await asyncio.sleep(pause)
+                continue
             try:
-                leases = await self._bus.pull(self._capacity - len(self._jobs), PULL_SECONDS)
+                leases = await self._bus.pull(self._capacity - len(self._jobs), wait)
             except BusError as error:
                 log.warning("cannot pull jobs: %s", error)
                 await asyncio.sleep(1)
                 continue
             for lease in leases:
-                self._begin(Job(lease, self._tools))
+                self._begin(lease)
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, lease: Lease) -> None:
+        if lease.lapsed:
+            log.warning("job %s: its lease may be over", lease.message.request_id)
+            return
+        for known in self._jobs.values():
+            if known.message.request_id == lease.message.request_id:
+                known.adopt(lease)
+                return
+        job = Job(lease, self._tools)
         task = asyncio.create_task(self._work(job))
         self._jobs[task] = job
         if len(self._jobs) >= self._capacity:
@@ -124,8 +146,7 @@ class Worker:
         try:
             await job.work()
         except BusError as error:
-            # Not acked: the message comes back once the lease is over.
-            log.warning("job %s: left to be delivered again: %s", job.job_id, error)
+            await job.leave(error)
 
     async def _announce(self) -> None:
         while True:

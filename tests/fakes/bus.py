@@ -8,10 +8,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from docnats.bus import Backlog, Lease, StateEntry
+from docnats.bus import Backlog, Lease, PoisonEntry, StateEntry
 from docnats.bus.port import listed
+from docnats.bus.schema import HAND_BACKS
 from docnats.errors import BusError, StateConflict
-from docnats.models import SCHEMA_VERSION, JobMessage, JobRecord, PageProgress, WorkerInfo
+from docnats.models import (
+    SCHEMA_VERSION,
+    JobMessage,
+    JobRecord,
+    PageProgress,
+    Poison,
+    WorkerInfo,
+)
 
 T = TypeVar("T")
 Key = tuple[str, str]
@@ -24,6 +32,7 @@ class Queued:
     message: JobMessage
     attempt: int = 0
     free_at: float = 0.0
+    lease: FakeLease | None = None
 
 
 class FakeLease:
@@ -34,9 +43,18 @@ class FakeLease:
         self.attempt = queued.attempt
         self._bus = bus
         self._queued = queued
+        self._lapsed = False
+        self.until = now() + bus.ack_wait
+
+    @property
+    def lapsed(self) -> bool:
+        self._lapsed |= now() > self.until
+        return self._lapsed
 
     async def renew(self) -> None:
         self._queued.free_at = now() + self._bus.ack_wait
+        if not self.lapsed:
+            self.until = self._queued.free_at
 
     async def ack(self) -> None:
         """Like the server, take it from a lease that is over too."""
@@ -68,13 +86,15 @@ class FakeBus:
         self.queue: dict[Key, Queued] = {}
         self.records: dict[Key, StateEntry] = {}
         self.dead_letters: list[JobMessage] = []
-        self._deliveries = max_deliver + 1
+        self.poison: dict[str, Poison] = {}
+        self._deliveries = max_deliver + HAND_BACKS
         self._max_payload = max_payload
         self._worker_ttl = worker_ttl
         self._workers: dict[str, tuple[float, WorkerInfo]] = {}
         self._revision = 0
         self._changed = asyncio.Event()
         self._watchers = Listeners[StateEntry]()
+        self._poisoned = Listeners[PoisonEntry]()
         self._progress = Listeners[PageProgress]()
         self._cancels = Listeners[tuple[str, str | None]]()
 
@@ -84,6 +104,8 @@ class FakeBus:
     def expire_leases(self) -> None:
         for queued in self.queue.values():
             queued.free_at = 0
+            if queued.lease is not None:
+                queued.lease.until = 0
         self.wake()
 
     def wake(self) -> None:
@@ -120,7 +142,8 @@ class FakeBus:
                 continue
             queued.attempt += 1
             queued.free_at = now() + self.ack_wait
-            leases.append(FakeLease(self, queued))
+            queued.lease = FakeLease(self, queued)
+            leases.append(queued.lease)
         return leases
 
     def _deliverable(self) -> list[Queued]:
@@ -183,6 +206,22 @@ class FakeBus:
     async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
         for job_id in job_ids:
             self.records.pop((batch, job_id), None)
+
+    async def put_poison(self, key: str, poison: Poison) -> None:
+        self.poison[key] = poison
+        self._poisoned.tell(PoisonEntry(key, poison))
+
+    async def remove_poison(self, key: str) -> None:
+        self.poison.pop(key, None)
+        self._poisoned.tell(PoisonEntry(key, None))
+
+    async def watch_poison(self) -> AsyncGenerator[PoisonEntry | None, None]:
+        with self._poisoned.listen() as changes:
+            for key, poison in tuple(self.poison.items()):
+                yield PoisonEntry(key, poison)
+            yield None
+            while True:
+                yield await changes.get()
 
     def tell_progress(self, progress: PageProgress) -> None:
         self._progress.tell(progress)

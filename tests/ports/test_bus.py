@@ -10,11 +10,20 @@ from datetime import UTC, datetime
 import pytest
 import pytest_asyncio
 
-from docnats.bus import Bus, Lease, NatsBus, StateEntry
+from docnats.bus import Bus, Lease, NatsBus, PoisonEntry, StateEntry
+from docnats.bus.schema import HAND_BACKS
 from docnats.config import NatsConfig
 from docnats.errors import BusError, ErrorType, StateConflict
-from docnats.models import JobMessage, JobRecord, JobState, PageProgress, WorkerInfo, utc_now
-from docnats.names import new_job_id
+from docnats.models import (
+    JobMessage,
+    JobRecord,
+    JobState,
+    PageProgress,
+    Poison,
+    WorkerInfo,
+    utc_now,
+)
+from docnats.names import new_job_id, poison_key
 from tests.fakes.bus import FakeBus
 
 ACK_WAIT = 2.0
@@ -163,8 +172,20 @@ async def test_a_renewed_lease_is_not_over(bus: Bus) -> None:
     for _ in range(12):
         assert await bus.pull(1, ACK_WAIT / 8) == []
         await lease.renew()
+    assert not lease.lapsed
     await lease.ack()
     assert await bus.backlog() == (0, 0)
+
+
+async def test_a_lease_that_may_have_run_out_is_doubtful_for_good(bus: Bus) -> None:
+    await bus.publish([message()])
+    lease = await pull_one(bus)
+    assert not lease.lapsed
+    async with asyncio.timeout(LIMIT):
+        while not lease.lapsed:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.05)
+    await lease.renew()
+    assert lease.lapsed
 
 
 async def test_a_released_job_comes_back(bus: Bus) -> None:
@@ -191,15 +212,16 @@ async def test_an_ack_does_not_fence(bus: Bus) -> None:
     assert await bus.backlog() == (0, 0)
 
 
-async def test_a_job_is_delivered_once_more_than_max_deliver_and_then_no_more(bus: Bus) -> None:
-    """The last delivery is for a worker to write that the job failed."""
+async def test_deliveries_leave_room_for_hand_backs_beside_those_that_workers_die_of(
+    bus: Bus,
+) -> None:
     await bus.publish([message()])
     attempts = []
-    for _ in range(6):
+    for _ in range(5 + HAND_BACKS):
         lease = await pull_one(bus)
         attempts.append(lease.attempt)
         await lease.release()
-    assert attempts == [1, 2, 3, 4, 5, 6]
+    assert attempts == list(range(1, 6 + HAND_BACKS))
     assert await bus.pull(1, 0.2) == []
 
 
@@ -410,6 +432,51 @@ async def test_a_watch_sees_the_last_state_of_every_job_under_a_storm_of_writes(
     for state in JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING, JobState.DONE:
         await bus.put_states([job.but(state=state) for job in jobs])
     await asyncio.wait_for(watching, LIMIT)
+
+
+# --- poison
+
+
+KEY = poison_key("ab" * 32, "docling-parse", "7.23.1", {"n": 1})
+
+
+def poison(**changes: object) -> Poison:
+    made = Poison(
+        error_type=ErrorType.CRASHED,
+        error="died of SIGSEGV",
+        job_id="j",
+        batch="b",
+        filename="Grüße.pdf",
+        processing_timeout=600,
+        memory_limit=2 << 30,
+        seen_at=datetime(2026, 1, 31, 9, 45, tzinfo=UTC),
+    )
+    return made.but(**changes)
+
+
+async def test_poison_that_is_known_comes_first_then_a_mark_then_what_others_find(
+    bus: Bus,
+) -> None:
+    await bus.put_poison(KEY, poison(error="before"))
+    await bus.put_poison(KEY, known := poison())
+    async with asyncio.timeout(LIMIT), aclosing(bus.watch_poison()) as entries:
+        assert await anext(entries) == PoisonEntry(KEY, known)
+        assert await anext(entries) is None
+        other = poison_key("cd" * 32, "docling-parse", "7.23.1", {})
+        await bus.put_poison(other, known)
+        assert await anext(entries) == PoisonEntry(other, known)
+
+
+async def test_poison_that_was_removed_is_told_as_such(bus: Bus) -> None:
+    await bus.remove_poison(KEY)
+    await bus.put_poison(KEY, known := poison())
+    async with asyncio.timeout(LIMIT), aclosing(bus.watch_poison()) as entries:
+        while await anext(entries):
+            pass
+        await bus.remove_poison(KEY)
+        assert await anext(entries) == PoisonEntry(KEY, None)
+        await bus.put_poison(KEY, known)
+        assert await anext(entries) == PoisonEntry(KEY, known)
 
 
 # --- progress, cancels, workers

@@ -24,7 +24,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
 
-from docnats.bus import NatsBus, StateEntry, bucket, schema
+from docnats.bus import NatsBus, PoisonEntry, StateEntry, bucket, schema
 from docnats.bus.link import Link
 from docnats.config import NatsConfig, StackConfig
 from docnats.errors import BusError, ConfigError, StateConflict
@@ -32,7 +32,16 @@ from docnats.models import JobState, PageProgress
 from docnats.names import Names
 from docnats.stack.binaries import find_nats_server
 from tests.conftest import RestartableServer
-from tests.ports.test_bus import LIMIT, message, pull_all, pull_one, record, worker
+from tests.ports.test_bus import (
+    KEY,
+    LIMIT,
+    message,
+    poison,
+    pull_all,
+    pull_one,
+    record,
+    worker,
+)
 
 
 @pytest_asyncio.fixture
@@ -221,7 +230,7 @@ async def test_ensure_updates_what_the_server_lets_it(nats_config: NatsConfig) -
         await bus.ensure()
         info = await api(bus, f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer()}")
         assert info["config"]["ack_wait"] == 77e9
-        assert info["config"]["max_deliver"] == 10
+        assert info["config"]["max_deliver"] == 9 + schema.HAND_BACKS
         assert info["config"]["max_ack_pending"] == 123
         info = await api(bus, f"STREAM.INFO.{names.dead_letters_stream}")
         assert info["config"]["max_age"] == schema.KEPT
@@ -319,7 +328,7 @@ async def test_the_server_tells_the_advisories_stream_of_jobs_given_up(
     async with NatsBus(nats_config.but(max_deliver=1, ack_wait=1)) as bus:
         await bus.ensure()
         await bus.publish([message()])
-        for _ in range(2):
+        for _ in range(1 + schema.HAND_BACKS):
             await (await pull_one(bus)).release()
         names = names_of(bus)
         assert await bus.pull(1, 0.2) == []
@@ -329,6 +338,19 @@ async def test_the_server_tells_the_advisories_stream_of_jobs_given_up(
                 if info["state"]["messages"]:
                     break
                 await asyncio.sleep(0.05)
+
+
+async def test_a_lease_is_counted_from_the_moment_it_was_asked_for(
+    nats_config: NatsConfig,
+) -> None:
+    """A process that was stopped meanwhile cannot know how long a message lay there."""
+    async with NatsBus(nats_config.but(ack_wait=1)) as bus:
+        await bus.ensure()
+        pull = asyncio.create_task(bus.pull(1, LIMIT))
+        await asyncio.sleep(1.1)
+        await bus.publish([message()])
+        (lease,) = await pull
+        assert lease.lapsed
 
 
 # --- much at a time
@@ -611,6 +633,20 @@ async def test_an_outage_is_waited_out_only_for_so_long(
     assert any("connecting again" in line.message for line in caplog.records)
     assert any("connected to NATS again" in line.message for line in caplog.records)
     assert capfd.readouterr() == ("", "")
+
+
+async def test_a_watch_of_poison_goes_on_after_a_crash_and_tells_what_was_removed(
+    fragile: NatsBus, nats_server: RestartableServer
+) -> None:
+    await fragile.put_poison(KEY, known := poison())
+    async with asyncio.timeout(2 * LIMIT), aclosing(fragile.watch_poison()) as entries:
+        assert await anext(entries) == PoisonEntry(KEY, known)
+        assert await anext(entries) is None
+        following = asyncio.ensure_future(anext(entries))
+        await crash(nats_server)
+        await fragile.remove_poison(KEY)
+        while await following != PoisonEntry(KEY, None):
+            following = asyncio.ensure_future(anext(entries))
 
 
 async def test_a_frozen_server_is_not_waited_for_for_ever(nats_server: RestartableServer) -> None:

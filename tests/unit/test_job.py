@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import errno
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
@@ -12,19 +14,23 @@ from typing import Any
 
 import pytest
 
+from docnats.bus import Lease, StateEntry
 from docnats.config import ProcessingConfig
-from docnats.errors import ErrorType, ObjectMissing, ParseError, StorageError
+from docnats.errors import BusError, ErrorType, ObjectMissing, ParseError, StorageError
 from docnats.models import JobMessage, JobRecord, JobState, utc_now
 from docnats.names import raw_key, result_key, result_part
 from docnats.parsing import PageError, RangeResult
 from docnats.storage import StoredObject
+from docnats.worker import job as job_module
 from docnats.worker.job import Job, Tools
+from docnats.worker.quarantine import Quarantine
+from docnats.worker.retries import RETRIES, Pause
 from docnats.worker.transfer import Transfer
-from tests.fakes.bus import FakeBus
+from tests.fakes.bus import FakeBus, FakeLease
 from tests.fakes.storage import FakePresignedHttp, FakeStorage
 
 DOCUMENT = b"%PDF-1.7 a document"
-JOB = "j1"
+JOB, AGAIN = "j1", "j2"
 
 
 @dataclass
@@ -57,6 +63,8 @@ class World:
         self.bus = FakeBus(ack_wait=30)
         self.storage = FakeStorage()
         self.pool = pool or ScriptedPool()
+        self.quarantine = Quarantine(self.bus, 2 << 30)
+        self.pause = Pause()
         self.message = JobMessage.model_validate(
             {
                 "request_id": JOB,
@@ -90,20 +98,27 @@ class World:
         )
         await self.bus.publish([self.message])
 
-    async def lease(self, *, own_credentials: bool = True) -> Job:
+    async def pull(self) -> Lease:
         (lease,) = await self.bus.pull(1, 5)
+        return lease
+
+    async def lease(self, *, own_credentials: bool = True) -> Job:
+        return Job(await self.pull(), self.tools(own_credentials=own_credentials))
+
+    def tools(self, *, worker: str = "host-1-ab", own_credentials: bool = True) -> Tools:
         http: Any = FakePresignedHttp(self.storage)
         pool: Any = self.pool
-        tools = Tools(
-            worker="host-1-ab",
+        return Tools(
+            worker=worker,
             bus=self.bus,
             transfer=Transfer(self.storage, http, own_credentials=own_credentials),
             pool=pool,
+            quarantine=self.quarantine,
+            pause=self.pause,
             config=ProcessingConfig(),
             max_deliver=3,
             lease_seconds=30,
         )
-        return Job(lease, tools)
 
     async def work(self) -> JobRecord:
         await (await self.lease()).work()
@@ -116,6 +131,19 @@ class World:
     @property
     def queued(self) -> bool:
         return ("b", JOB) in self.bus.queue
+
+
+async def take_over(world: World) -> None:
+    """Let another worker begin the job."""
+    entry = world.bus.records["b", JOB]
+    taken = entry.record.but(attempt=entry.record.attempt + 1, worker="host-2-cd")
+    await world.bus.update_state(taken, entry.revision)
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
 
 
 async def hang() -> RangeResult:
@@ -245,37 +273,129 @@ async def test_a_missing_document_fails_at_once() -> None:
     assert not world.queued
 
 
-async def test_a_passing_fault_of_storage_is_tried_again_and_fails_at_last(
+PASSING = [
+    (StorageError("S3 answered 503", transient=True), "storage", "503"),
+    (OSError(errno.ENOSPC, "no space"), "storage", "no space left on worker host-1-ab"),
+    (ConnectionResetError("reset"), "storage", "reset"),
+    (ParseError(ErrorType.OUT_OF_MEMORY, "killed", transient=True), "out_of_memory", "killed"),
+]
+
+
+@pytest.mark.parametrize(("fault", "error_type", "words"), PASSING)
+async def test_a_passing_fault_goes_back_to_the_queue_and_says_why(
+    fault: Exception, error_type: str, words: str
+) -> None:
+    world = World(ScriptedPool(raising(fault)))
+    await world.submit()
+    record = await world.work()
+    assert (record.state, record.attempt, record.releases) == (JobState.QUEUED, 1, 1)
+    assert record.error_type == error_type
+    assert words in (record.error or "")
+    assert f"tried again in 2 s (retry 1 of {RETRIES})" in (record.error or "")
+    assert world.queued
+    assert world.bus.poison == {}
+
+
+async def test_a_job_that_runs_again_says_nothing_of_the_fault_before() -> None:
+    world = World(ScriptedPool(raising(StorageError("503", transient=True))))
+    await world.submit()
+    await world.work()
+    world.bus.expire_leases()
+    world.pool.act = hang
+    working = asyncio.create_task((await world.lease()).work())
+    await wait_for(lambda: world.record.state is JobState.RUNNING)
+    assert (world.record.error_type, world.record.error) == (None, None)
+    assert (world.record.attempt, world.record.releases) == (2, 1)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_a_passing_fault_that_does_not_pass_is_a_failed_row_after_ten_minutes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = World()
+    world = World(ScriptedPool(raising(StorageError("S3 answered 503", transient=True))))
     await world.submit()
+    delays: list[float] = []
 
-    async def get_file(key: str, path: Path, *, bucket: str | None = None) -> StoredObject:
-        raise StorageError("S3 answered 503", transient=True)
-
-    monkeypatch.setattr(world.storage, "get_file", get_file)
-    for attempt in (1, 2):
-        record = await world.work()
-        assert (record.state, record.attempt) == (JobState.RUNNING, attempt)
-        assert world.queued
+    async def release(lease: FakeLease, delay: float = 0) -> None:
+        delays.append(delay)
         world.bus.expire_leases()
+
+    monkeypatch.setattr(FakeLease, "release", release)
+    for attempt in range(1, RETRIES + 1):
+        record = await world.work()
+        assert (record.state, record.attempt) == (JobState.QUEUED, attempt)
+    assert delays[:7] == [2, 4, 8, 16, 32, 60, 60]
+    assert sum(delays) == pytest.approx(600, rel=0.05)
     record = await world.work()
     assert (record.state, record.error_type) == (JobState.FAILED, ErrorType.STORAGE)
-    assert "503" in (record.error or "")
+    assert record.error == f"S3 answered 503; given up after {RETRIES} retries"
     assert not world.queued
+
+
+async def test_a_storage_fault_holds_the_worker_back_until_a_job_goes_well() -> None:
+    world = World(ScriptedPool(raising(StorageError("503", transient=True))))
+    await world.submit()
+    await world.work()
+    assert 0 < world.pause.seconds <= 2
+    world.pool.act = None
+    world.bus.expire_leases()
+    await world.work()
+    assert world.pause.seconds == 0
+
+
+async def test_a_fault_that_will_not_pass_fails_at_once() -> None:
+    world = World(ScriptedPool(raising(StorageError("access denied"))))
+    await world.submit()
+    record = await world.work()
+    assert (record.state, record.error_type) == (JobState.FAILED, ErrorType.STORAGE)
+    assert record.error == "access denied"
+    assert world.pause.seconds == 0
 
 
 async def test_a_job_that_killed_its_workers_is_given_up_unparsed() -> None:
     world = World()
-    await world.submit()
-    for _ in range(3):
-        await world.bus.pull(1, 5)
-        world.bus.expire_leases()
+    await world.submit(JobState.RUNNING, attempt=3, worker="host-2-cd")
     record = await world.work()
     assert (record.state, record.error_type) == (JobState.FAILED, ErrorType.CRASHED)
+    assert "3 workers died" in (record.error or "")
+    assert record.attempt == 3
     assert world.pool.calls == []
     assert not world.queued
+
+
+async def test_deliveries_that_no_worker_began_are_no_deaths() -> None:
+    world = World()
+    await world.submit()
+    for _ in range(10):
+        await world.pull()
+        world.bus.expire_leases()
+    record = await world.work()
+    assert (record.state, record.attempt) == (JobState.DONE, 1)
+
+
+async def test_a_job_that_was_handed_back_often_is_not_given_up() -> None:
+    world = World(ScriptedPool(hang))
+    await world.submit()
+    for count in range(1, 8):
+        world.pool.called.clear()
+        working = asyncio.create_task((await world.lease()).work())
+        await world.pool.called.wait()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        assert (world.record.state, world.record.releases) == (JobState.QUEUED, count)
+        assert world.record.error is None
+    world.pool.act = None
+    record = await world.work()
+    assert (record.state, record.attempt, record.releases) == (JobState.DONE, 8, 7)
+
+
+async def test_a_server_that_forgot_its_deliveries_changes_nothing() -> None:
+    """The record counts the attempts; a killed nats-server may begin anew with the deliveries."""
+    world = World()
+    await world.submit(JobState.RUNNING, attempt=2, worker="host-2-cd")
+    record = await world.work()
+    assert (record.state, record.attempt) == (JobState.DONE, 3)
 
 
 async def test_a_worker_that_lost_its_lease_neither_writes_nor_acks() -> None:
@@ -284,9 +404,7 @@ async def test_a_worker_that_lost_its_lease_neither_writes_nor_acks() -> None:
     await world.submit()
 
     async def lose_the_lease() -> RangeResult:
-        entry = world.bus.records["b", JOB]
-        taken = entry.record.but(attempt=2, worker="host-2-cd")
-        await world.bus.update_state(taken, entry.revision)
+        await take_over(world)
         return pages(2)
 
     world.pool.act = lose_the_lease
@@ -295,12 +413,138 @@ async def test_a_worker_that_lost_its_lease_neither_writes_nor_acks() -> None:
     assert world.queued
 
 
-async def test_a_delivery_from_before_the_current_attempt_is_ignored() -> None:
+async def test_a_delivery_whose_lease_ran_out_before_it_began_is_ignored() -> None:
+    """The worker was stopped for long; the job may be at work elsewhere."""
     world = World()
-    await world.submit(JobState.RUNNING, attempt=5, worker="host-2-cd")
-    record = await world.work()
-    assert (record.attempt, record.worker) == (5, "host-2-cd")
+    await world.submit(JobState.RUNNING, attempt=1, worker="host-2-cd")
+    job = await world.lease()
+    world.bus.expire_leases()
+    await job.work()
+    assert (world.record.attempt, world.record.worker) == (1, "host-2-cd")
     assert world.pool.calls == []
+    assert world.queued
+
+
+async def test_a_worker_whose_lease_ran_out_does_not_overwrite_the_next_ones_results() -> None:
+    world = World()
+    await world.submit()
+    await world.storage.put_bytes(result_part(JOB, "pages.parquet"), b"the next one's")
+
+    async def lose_the_lease() -> RangeResult:
+        world.bus.expire_leases()
+        await take_over(world)
+        return pages(2)
+
+    world.pool.act = lose_the_lease
+    record = await world.work()
+    assert (record.state, record.worker) == (JobState.RUNNING, "host-2-cd")
+    stored = await world.storage.get_bytes(result_part(JOB, "pages.parquet"))
+    assert stored == b"the next one's"
+    assert world.queued
+
+
+async def test_a_lease_that_ran_out_unnoticed_by_others_is_no_reason_to_stop() -> None:
+    world = World()
+    await world.submit()
+
+    async def expire() -> RangeResult:
+        world.bus.expire_leases()
+        return pages(2)
+
+    world.pool.act = expire
+    record = await world.work()
+    assert (record.state, record.attempt) == (JobState.DONE, 1)
+    assert not world.queued
+
+
+async def test_a_worker_that_lost_its_job_stops_to_work_on_it() -> None:
+    """It learns of that when it renews its lease."""
+    world = World(ScriptedPool(hang))
+    await world.submit()
+    tools = dataclasses.replace(world.tools(), lease_seconds=0.05)
+    working = asyncio.create_task(Job(await world.pull(), tools).work())
+    await world.pool.called.wait()
+    world.bus.expire_leases()
+    await take_over(world)
+    async with asyncio.timeout(20):
+        await working
+    assert (world.record.state, world.record.worker) == (JobState.RUNNING, "host-2-cd")
+    assert world.queued
+
+
+async def test_a_job_that_comes_again_while_it_is_at_work_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After an outage of NATS the queue delivers what nobody could renew."""
+    world = World()
+    await world.submit()
+    job = await world.lease()
+    acked: list[int] = []
+
+    async def come_again() -> RangeResult:
+        world.bus.expire_leases()
+        job.adopt(await world.pull())
+        return pages(2)
+
+    async def ack(lease: FakeLease) -> None:
+        acked.append(lease.attempt)
+
+    world.pool.act = come_again
+    monkeypatch.setattr(FakeLease, "ack", ack)
+    await job.work()
+    assert (world.record.state, world.record.attempt) == (JobState.DONE, 1)
+    assert acked == [2]
+
+
+async def test_a_time_limit_tells_nothing_to_a_worker_that_was_stopped() -> None:
+    world = World()
+    await world.submit()
+
+    async def stop() -> RangeResult:
+        world.bus.expire_leases()
+        raise ParseError(ErrorType.TIMEOUT, "too slow")
+
+    world.pool.act = stop
+    record = await world.work()
+    assert (record.state, record.error_type) == (JobState.QUEUED, ErrorType.TIMEOUT)
+    assert "stopped or cut off" in (record.error or "")
+    assert world.bus.poison == {}
+
+
+async def test_a_finished_job_waits_for_nats_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    await world.submit()
+    update, failures = world.bus.update_state, [BusError("away"), BusError("away")]
+
+    async def update_state(record: JobRecord, revision: int) -> int:
+        if record.state is JobState.DONE and failures:
+            raise failures.pop()
+        return await update(record, revision)
+
+    monkeypatch.setattr(world.bus, "update_state", update_state)
+    monkeypatch.setattr(job_module, "SETTLE_PAUSE", 0)
+    record = await world.work()
+    assert (record.state, record.attempt) == (JobState.DONE, 1)
+    assert len(world.pool.calls) == 1
+    assert not world.queued
+
+
+async def test_a_job_is_handed_back_when_its_state_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    await world.submit()
+
+    async def get_state(batch: str, job_id: str) -> StateEntry | None:
+        raise BusError("no leader")
+
+    monkeypatch.setattr(world.bus, "get_state", get_state)
+    job = await world.lease()
+    with pytest.raises(BusError) as failure:
+        await job.work()
+    await job.leave(failure.value)
+    monkeypatch.undo()
+    assert (await world.work()).state is JobState.DONE
 
 
 async def test_a_cancelled_job_stops_and_leaves_the_queue() -> None:
@@ -329,6 +573,87 @@ async def test_a_job_that_is_handed_back_can_be_taken_at_once() -> None:
     world.pool.act = None
     record = await world.work()
     assert (record.state, record.attempt) == (JobState.DONE, 2)
+
+
+CRASH = ParseError(ErrorType.CRASHED, "died of SIGSEGV")
+SLOW = ParseError(ErrorType.TIMEOUT, "stopped at its time limit")
+HUGE = ParseError(ErrorType.OUT_OF_MEMORY, "needs more than 2,048 MiB")
+
+
+async def killed_by(death: ParseError, **message: Any) -> World:
+    """Return a world in which a document has killed the parser, and is submitted again."""
+    world = World(ScriptedPool(raising(death)))
+    await world.submit()
+    assert (await world.work()).state is JobState.FAILED
+    await resubmit(world, **message)
+    return world
+
+
+async def resubmit(world: World, **message: Any) -> None:
+    world.pool.calls.clear()
+    world.pool.act = None
+    world.message = world.message.but(request_id=AGAIN, **message)
+    entry = world.bus.records["b", JOB]
+    await world.bus.put_states([entry.record.but(job_id=AGAIN, state=JobState.QUEUED, attempt=0)])
+    await world.bus.publish([world.message])
+
+
+@pytest.mark.parametrize("death", [CRASH, SLOW, HUGE])
+@pytest.mark.parametrize("sha256", [None, hashlib.sha256(DOCUMENT).hexdigest()])
+async def test_a_document_that_killed_the_parser_is_not_tried_again(
+    death: ParseError, sha256: str | None
+) -> None:
+    world = await killed_by(death, sha256=sha256)
+    await world.work()
+    record = world.bus.records["b", AGAIN].record
+    assert (record.state, record.error_type) == (JobState.FAILED, death.error_type)
+    assert death.message in (record.error or "")
+    assert f"job {JOB}" in (record.error or "")
+    assert "force=True" in (record.error or "")
+    assert world.pool.calls == []
+    (poison,) = world.bus.poison.values()
+    assert (poison.job_id, poison.error) == (JOB, death.message)
+
+
+@pytest.mark.parametrize(
+    ("death", "message"),
+    [(CRASH, {"force": True}), (SLOW, {"force": True}), (SLOW, {"processing_timeout": 61})],
+)
+async def test_poison_is_tried_again_by_force_or_with_more_time_and_forgotten_when_it_is_read(
+    death: ParseError, message: dict[str, Any]
+) -> None:
+    world = await killed_by(death, **message)
+    await world.work()
+    assert world.bus.records["b", AGAIN].record.state is JobState.DONE
+    assert world.bus.poison == {}
+
+
+@pytest.mark.parametrize("message", [{"options": {"x": 1}}, {"options": {"password": "p"}}])
+async def test_a_document_is_poison_for_the_options_it_was_tried_with(
+    message: dict[str, Any],
+) -> None:
+    world = await killed_by(CRASH, **message)
+    await world.work()
+    assert world.bus.records["b", AGAIN].record.state is JobState.DONE
+
+
+async def test_a_job_is_not_stopped_by_what_it_found_out_itself() -> None:
+    """Its worker died after the note and before the state."""
+    world = World(ScriptedPool(raising(CRASH)))
+    await world.submit()
+    await world.work()
+    entry = world.bus.records["b", JOB]
+    await world.bus.put_states([entry.record.but(state=JobState.RUNNING)])
+    await world.bus.publish([world.message])
+    world.pool.act = None
+    assert (await world.work()).state is JobState.DONE
+
+
+async def test_the_time_limit_of_a_whole_job_makes_no_poison() -> None:
+    world = World(ScriptedPool(hang), processing_timeout=0.05)
+    await world.submit()
+    assert (await world.work()).error_type is ErrorType.TIMEOUT
+    assert world.bus.poison == {}
 
 
 async def test_the_password_reaches_the_parser_and_nothing_else() -> None:

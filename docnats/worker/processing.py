@@ -1,0 +1,208 @@
+"""What is done for one job: get its document, parse it, put its results."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from docnats.bus import Bus
+from docnats.config import ProcessingConfig
+from docnats.errors import ErrorType, ParseError, ungrouped
+from docnats.models import JobMessage, JobRecord, JobState, PageProgress, utc_now
+from docnats.names import DOCUMENT, PAGES, WORDS, result_key
+from docnats.parsing import ParseOptions
+from docnats.pool import ParserPool
+from docnats.worker.bisection import DEATHS
+from docnats.worker.claim import Claim
+from docnats.worker.document import OnProgress, PageRange, ParsedDocument, parse_document
+from docnats.worker.outcome import stalled
+from docnats.worker.quarantine import Quarantine
+from docnats.worker.retries import Pause
+from docnats.worker.transfer import Transfer
+
+__all__ = ["Processing", "Tools"]
+
+BAD_PAGES_SHARE = 0.5
+"""Part of a job's time limit that pages which kill the parser may use up."""
+
+PROGRESS_SECONDS = 0.25
+"""Page progress is told at most 4 times a second a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a worker works with; one set for all its jobs."""
+
+    worker: str
+    bus: Bus
+    transfer: Transfer
+    pool: ParserPool
+    quarantine: Quarantine
+    pause: Pause
+    config: ProcessingConfig
+    max_deliver: int
+    lease_seconds: float
+
+
+class Processing:
+    """One run of one job.
+
+    Parameters
+    ----------
+    message : JobMessage
+        The job.
+    claim : Claim
+        The right to write its results.
+    tools : Tools
+        What the worker works with.
+    """
+
+    def __init__(self, message: JobMessage, claim: Claim, tools: Tools) -> None:
+        self._message = message
+        self._claim = claim
+        self._tools = tools
+
+    async def run(self, record: JobRecord) -> JobRecord:
+        """Do it; return the record of the job that is done.
+
+        Raises
+        ------
+        ParseError
+            The document cannot be parsed, or is known to kill the parser.
+        StorageError, OSError, BusError
+            It had nothing to do with the document.
+        ClaimLost, JobEnded
+            The job is not this worker's any more; no result was written.
+        """
+        message, tools = self._message, self._tools
+        tools.quarantine.check(message, message.sha256)
+        with tempfile.TemporaryDirectory(prefix="docnats-job-") as folder:
+            home = Path(folder)
+            source = home / "document.pdf"
+            clock = _Clock()
+            sha256 = await tools.transfer.fetch(message, source)
+            clock.lap("download_seconds")
+            if not message.sha256:
+                tools.quarantine.check(message, sha256)
+            parsed = await self._parse_or_note(source, home, sha256)
+            clock.lap("parse_seconds")
+            _refuse_unread(parsed)
+            size = source.stat().st_size
+            record = record.but(
+                sha256=sha256, bytes=size, pages=parsed.pages, pages_failed=parsed.pages_failed
+            )
+            document = self._document(record, parsed, clock.laps)
+            await self._claim.confirm()
+            await self._store(home, document)
+        await tools.quarantine.remove(message, sha256)
+        return record.but(
+            state=JobState.DONE, result_key=result_key(record.job_id), finished_at=utc_now()
+        )
+
+    async def _parse_or_note(self, source: Path, out_dir: Path, sha256: str) -> ParsedDocument:
+        """Parse the document; if it kills the parser, note that for all workers."""
+        try:
+            return await self._parse(source, out_dir)
+        except ParseError as death:
+            if death.error_type is ErrorType.TIMEOUT and self._claim.doubtful:
+                raise stalled(self._tools.worker) from death
+            if death.error_type in DEATHS and not death.transient and sha256:
+                await self._tools.quarantine.add(self._message, sha256, death)
+            raise
+
+    async def _parse(self, source: Path, out_dir: Path) -> ParsedDocument:
+        config = self._tools.config
+        password = self._message.options.get("password")
+        return await parse_document(
+            self._tools.pool,
+            source,
+            out_dir,
+            ParseOptions(
+                password=password if isinstance(password, str) else None,
+                max_pages=config.max_pages,
+            ),
+            pages_per_range=config.pages_per_range,
+            seconds_for_bad_pages=self._message.processing_timeout * BAD_PAGES_SHARE,
+            on_progress=self._progress_teller(),
+        )
+
+    def _progress_teller(self) -> OnProgress:
+        loop = asyncio.get_running_loop()
+        told_at = loop.time()
+
+        def tell(pages_done: int, pages: int, ranges: tuple[PageRange, ...]) -> None:
+            nonlocal told_at
+            if loop.time() - told_at < PROGRESS_SECONDS:
+                return
+            told_at = loop.time()
+            self._tools.bus.tell_progress(
+                PageProgress(
+                    job_id=self._message.request_id,
+                    batch=self._message.batch,
+                    pages_done=pages_done,
+                    pages=pages,
+                    ranges=ranges,
+                )
+            )
+
+        return tell
+
+    def _document(
+        self, record: JobRecord, parsed: ParsedDocument, timings: dict[str, float]
+    ) -> bytes:
+        message = self._message
+        body = {
+            "schema_version": message.schema_version,
+            "job_id": message.request_id,
+            "batch": message.batch,
+            "filename": message.filename,
+            "sha256": record.sha256,
+            "bytes": record.bytes,
+            "pages": parsed.pages,
+            "pages_failed": parsed.pages_failed,
+            "metadata": parsed.metadata,
+            "processor": message.processor,
+            "versions": {name: version(name) for name in ("docnats", "docling-parse")},
+            "options": message.shown_options,
+            "timings": timings,
+            "errors": [
+                {"page_no": error.page_no, "error": error.error} for error in parsed.page_errors
+            ],
+        }
+        return json.dumps(body, ensure_ascii=False, indent=1).encode()
+
+    async def _store(self, folder: Path, document: bytes) -> None:
+        contents: dict[str, Path | bytes] = {
+            PAGES: folder / PAGES,
+            WORDS: folder / WORDS,
+            DOCUMENT: document,
+        }
+        with ungrouped():
+            async with asyncio.TaskGroup() as puts:
+                for part, content in contents.items():
+                    puts.create_task(self._tools.transfer.store(self._message, part, content))
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._last = asyncio.get_running_loop().time()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = asyncio.get_running_loop().time()
+        self.laps[name] = round(now - self._last, 6)
+        self._last = now
+
+
+def _refuse_unread(parsed: ParsedDocument) -> None:
+    """Fail a document of which no page could be read."""
+    if parsed.pages_failed == parsed.pages:
+        first = parsed.page_errors[0]
+        raise ParseError(
+            ErrorType.MALFORMED,
+            f"none of its {parsed.pages} pages could be read; page {first.page_no}: {first.error}",
+        )
