@@ -175,6 +175,25 @@ class JobRecord(_Record):
         object.__setattr__(record, "__pydantic_fields_set__", _EVERY_FIELD)
         return cast("Self", record)
 
+    @classmethod
+    def of(cls, message: JobMessage) -> Self:
+        """Return the record of a job that is on the queue."""
+        return cls(
+            job_id=message.request_id,
+            batch=message.batch,
+            filename=message.filename,
+            state=JobState.QUEUED,
+            s3_bucket=message.s3_bucket,
+            s3_key=message.s3_key,
+            bytes=message.file_size,
+            sha256=message.sha256,
+            submitted_at=message.timestamp,
+            queued_at=message.timestamp,
+            processor=message.processor,
+            processing_timeout=message.processing_timeout,
+            options=message.shown_options,
+        )
+
     @property
     def terminal(self) -> bool:
         """Whether the job has ended."""

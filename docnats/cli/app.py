@@ -188,6 +188,9 @@ def submit(
     timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds one document may take.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Try documents again that are known to kill the parser.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Process PDFs and print the table of their jobs.
@@ -197,7 +200,7 @@ def submit(
     import docnats
 
     jobs = docnats.submit_many(
-        paths, batch=batch, password=password, timeout=timeout, progress="text"
+        paths, batch=batch, password=password, timeout=timeout, force=force, progress="text"
     )
     print_jobs(jobs, as_json=as_json)
     _exit_by_jobs(jobs)

@@ -117,7 +117,7 @@ class JobsAccessor:
         timeout : float, optional
             Seconds one document may take on a worker; by default as long as before.
         force : bool
-            Run those again too that are done.
+            Run those again too that are done, and those known to kill the parser.
         wait : bool
             Return when the new jobs have ended, otherwise at once.
         progress : {"auto", "widget", "text", "none"}

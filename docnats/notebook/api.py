@@ -66,7 +66,8 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     custom_prompt : str, optional
         Not available in this version; refused.
     force : bool
-        Never answer from earlier results. This version never does.
+        Try documents again that are known to kill the parser. Without it, a document that
+        did so before fails at once, with the earlier reason, until docling-parse is updated.
     on_interrupt : {"continue", "cancel"}
         What becomes of the batch when the waiting is interrupted (the kernel's stop button,
         Ctrl-C): it goes on in the background, or its jobs are cancelled.
@@ -101,7 +102,12 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     options = {} if password is None else {"password": password}
     try:
         submission = session.service().submit(
-            sources, batch=batch, options=options, timeout=timeout, custom_prompt=custom_prompt
+            sources,
+            batch=batch,
+            options=options,
+            timeout=timeout,
+            custom_prompt=custom_prompt,
+            force=force,
         )
         submitted = session.run(submission)
     except KeyboardInterrupt:
@@ -221,6 +227,7 @@ def process_pdf_with_s3_sync(
     *,
     timeout: float | None = None,
     password: str | None = None,
+    force: bool = False,
 ) -> DocumentResult:
     """Process one PDF and return its result; for scripts, cells and threads alike.
 
@@ -236,6 +243,8 @@ def process_pdf_with_s3_sync(
         Seconds to wait; by default ``ProcessingConfig.timeout``.
     password : str, optional
         Opens an encrypted PDF.
+    force : bool
+        Try it again even if it is known to kill the parser.
 
     Returns
     -------
@@ -260,7 +269,7 @@ def process_pdf_with_s3_sync(
     service = session.service().using(config)
     return session.run(
         service.process_document(
-            path, timeout=timeout, password=password, custom_prompt=custom_prompt
+            path, timeout=timeout, password=password, custom_prompt=custom_prompt, force=force
         )
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pydantic import JsonValue
 
-from docnats.errors import ConfigError, DocnatsError
+from docnats.errors import DocnatsError
 from docnats.models import JobRecord, JobState
 from docnats.names import new_batch_id
 from docnats.service import history, results
@@ -22,8 +22,8 @@ from docnats.service.dataset import Part, open_dataset
 from docnats.service.explain import Explanation, explain_jobs, failure_of
 from docnats.service.history import BatchSummary, JobKey, Since, States, key_of
 from docnats.service.results import DocumentResult
-from docnats.service.retry import resubmission, retryable
-from docnats.service.sources import Sources, expand_sources
+from docnats.service.retry import resubmission
+from docnats.service.sources import Sources, expand_sources, refuse_prompt
 from docnats.service.submission import Submission
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class S3DocumentClient(Connected):
         options: Mapping[str, JsonValue] | None = None,
         timeout: float | None = None,
         custom_prompt: str | None = None,
+        force: bool = False,
     ) -> Batch:
         """Register a batch of documents and start to upload and queue them.
 
@@ -70,6 +71,8 @@ class S3DocumentClient(Connected):
             Seconds one job may take on a worker; by default the configured one.
         custom_prompt : str, optional
             Not available in this version; refused.
+        force : bool
+            Try documents again that are known to kill the parser.
 
         Returns
         -------
@@ -83,11 +86,13 @@ class S3DocumentClient(Connected):
         ConfigError
             An argument is wrong.
         """
-        _refuse_prompt(custom_prompt)
+        refuse_prompt(custom_prompt)
         documents = await expand_sources(sources, self.storage)
         batch = await history.new_batch(self.bus, batch)
         config = self.config if timeout is None else self.config.but(timeout=timeout)
-        submission = Submission(self.bus, self.storage, config, batch, documents, options or {})
+        submission = Submission(
+            self.bus, self.storage, config, batch, documents, options or {}, force=force
+        )
         return await self._begin(submission, batch)
 
     async def process_document(
@@ -97,6 +102,7 @@ class S3DocumentClient(Connected):
         timeout: float | None = None,
         password: str | None = None,
         custom_prompt: str | None = None,
+        force: bool = False,
     ) -> DocumentResult:
         """Put one document through and return its result.
 
@@ -110,6 +116,8 @@ class S3DocumentClient(Connected):
             Opens an encrypted PDF.
         custom_prompt : str, optional
             Not available in this version; refused.
+        force : bool
+            Try it again even if it is known to kill the parser.
 
         Raises
         ------
@@ -127,7 +135,11 @@ class S3DocumentClient(Connected):
         timeout = self.config.timeout if timeout is None else timeout
         options = {} if password is None else {"password": password}
         batch = await self.submit(
-            os.fspath(path), options=options, timeout=timeout, custom_prompt=custom_prompt
+            os.fspath(path),
+            options=options,
+            timeout=timeout,
+            custom_prompt=custom_prompt,
+            force=force,
         )
         try:
             table = await batch.follow(timeout=timeout)
@@ -252,7 +264,7 @@ class S3DocumentClient(Connected):
         timeout : float, optional
             Seconds one job may take on a worker; by default as long as before.
         force : bool
-            Run those again too that are done.
+            Run those again too that are done, and those known to kill the parser.
 
         Returns
         -------
@@ -271,11 +283,15 @@ class S3DocumentClient(Connected):
         >>> batch = await client.retry(failed, timeout=3600)  # doctest: +SKIP
         """
         batch = new_batch_id()
-        entries = await history.find_jobs(self.bus, map(key_of, jobs))
-        again = [entry.record for entry in entries if retryable(entry.record, force=force)]
-        secrets = {} if password is None else {"password": password}
         submission = await resubmission(
-            self.bus, self.storage, self.config, batch, again, secrets=secrets, timeout=timeout
+            self.bus,
+            self.storage,
+            self.config,
+            batch,
+            map(key_of, jobs),
+            password=password,
+            timeout=timeout,
+            force=force,
         )
         return await self._begin(submission, batch)
 
@@ -386,11 +402,3 @@ class S3DocumentClient(Connected):
             A job has not ended; nothing was deleted.
         """
         return await clean_up_jobs(self.bus, self.storage, jobs)
-
-
-def _refuse_prompt(custom_prompt: str | None) -> None:
-    if custom_prompt is not None:
-        raise ConfigError(
-            "custom_prompt is not available in this version: no language model can be "
-            "configured yet; leave it out"
-        )

@@ -160,6 +160,11 @@ _REPAIR = (
     "or print it to a new PDF and submit that one."
 )
 
+_SKIPPED = (
+    "Where its pages stopped the parser, they were tried again in fresh processes, so the same "
+    "file is skipped until docling-parse is updated; .docnats.retry(force=True) runs it anyway."
+)
+
 _ADVICE = {
     ErrorType.NOT_A_PDF: "Open the file, and get the document again: this is something else.",
     ErrorType.ENCRYPTED: "Give its password: .docnats.retry(password=...).",
@@ -167,11 +172,12 @@ _ADVICE = {
         "Get the file again; or repair it (qpdf broken.pdf repaired.pdf) and submit the new file. "
         "A retry would fail in the same way."
     ),
-    ErrorType.TIMEOUT: "Give it more time: .docnats.retry(timeout=...).",
-    ErrorType.OUT_OF_MEMORY: "Raise DOCNATS_MEMORY_LIMIT on the workers, then .docnats.retry().",
+    ErrorType.TIMEOUT: f"Give it more time: .docnats.retry(timeout=...). {_SKIPPED}",
+    ErrorType.OUT_OF_MEMORY: (
+        f"Raise DOCNATS_MEMORY_LIMIT on the workers, then .docnats.retry(). {_SKIPPED}"
+    ),
     ErrorType.CRASHED: (
-        "Retry it once: .docnats.retry(). If it crashes again, the file shows a fault of the "
-        "parser: please report it to docling-parse."
+        f"The file shows a fault of the parser: please report it to docling-parse. {_SKIPPED}"
     ),
     ErrorType.TOO_LARGE: "Split it, or raise DOCNATS_MAX_FILE_SIZE, then submit it again.",
     ErrorType.STORAGE: "Check S3 with docnats.health(), then .docnats.retry().",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
 from pydantic import JsonValue
@@ -12,7 +12,7 @@ from docnats.config import ProcessingConfig
 from docnats.errors import SourceError
 from docnats.models import JobMessage, JobRecord, JobState
 from docnats.service.cleanup import uploaded
-from docnats.service.history import named
+from docnats.service.history import JobKey, find_jobs, named
 from docnats.service.sources import Source
 from docnats.service.submission import Submission
 from docnats.storage import Storage, StoredObject
@@ -36,10 +36,11 @@ async def resubmission(
     storage: Storage,
     config: ProcessingConfig,
     batch: str,
-    jobs: Sequence[JobRecord],
+    keys: Iterable[JobKey],
     *,
-    secrets: Mapping[str, JsonValue],
+    password: str | None,
     timeout: float | None,
+    force: bool,
 ) -> Submission:
     """Return the submission of some jobs as new jobs of a new batch.
 
@@ -47,24 +48,32 @@ async def resubmission(
     ----------
     bus, storage, config, batch
         As of a :class:`Submission`.
-    jobs : sequence of JobRecord
-        The jobs to run again. Their options and time limits are kept.
-    secrets : mapping
-        Options that no record keeps, for example a ``password``.
+    keys : iterable of (batch, job_id)
+        The jobs to run again, of which some may not be :func:`retryable`. Their options and
+        time limits are kept.
+    password : str, optional
+        Opens encrypted PDFs; no record keeps it.
     timeout : float, optional
         Seconds; by default each job's own.
+    force : bool
+        Try documents again that are known to kill the parser.
 
     Raises
     ------
     SourceError
         A document is gone, or there is nothing to retry.
     """
+    entries = await find_jobs(bus, keys)
+    jobs = [entry.record for entry in entries if retryable(entry.record, force=force)]
     if not jobs:
         raise SourceError("there is nothing to retry: none of the jobs failed or was cancelled")
     if timeout is not None:
         config = config.but(timeout=timeout)
     sources = await _find_documents(storage, jobs)
-    return _Resubmission(bus, storage, config, batch, jobs, sources, secrets, timeout)
+    secrets: dict[str, JsonValue] = {} if password is None else {"password": password}
+    return _Resubmission(
+        bus, storage, config, batch, sources, secrets, jobs=jobs, timeout=timeout, force=force
+    )
 
 
 async def _find_documents(storage: Storage, jobs: Sequence[JobRecord]) -> list[Source]:
@@ -113,20 +122,22 @@ def _common_start(keys: Sequence[str]) -> str:
 class _Resubmission(Submission):
     """The way back to the queue of jobs that ended; ``sources`` are their documents."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a submission takes, and what a retry changes
         self,
         bus: Bus,
         storage: Storage,
         config: ProcessingConfig,
         batch: str,
-        jobs: Sequence[JobRecord],
         sources: Sequence[Source],
         secrets: Mapping[str, JsonValue],
+        *,
+        jobs: Sequence[JobRecord],
         timeout: float | None,
+        force: bool,
     ) -> None:
         self._originals = jobs
         self._timeout = timeout
-        super().__init__(bus, storage, config, batch, sources, secrets)
+        super().__init__(bus, storage, config, batch, sources, secrets, force=force)
 
     def _new_record(self, position: int, source: Source) -> JobRecord:
         original = self._originals[position]

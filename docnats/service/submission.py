@@ -39,6 +39,8 @@ class Submission:
         The documents, in the order of the table's rows.
     options : mapping
         The processor's options.
+    force : bool
+        Try documents again that are known to kill the parser.
     """
 
     def __init__(
@@ -49,11 +51,14 @@ class Submission:
         batch: str,
         sources: Sequence[Source],
         options: Mapping[str, JsonValue],
+        *,
+        force: bool = False,
     ) -> None:
         self._bus = bus
         self._storage = storage
         self._config = config
         self._options = dict(options)
+        self._force = force
         self._batch = batch
         self._jobs = [
             (source, self._new_record(position, source)) for position, source in enumerate(sources)
@@ -178,4 +183,5 @@ class Submission:
             filename=record.filename,
             processor=record.processor,
             options=self._options,
+            force=self._force,
         )

@@ -29,6 +29,9 @@ __all__ = ["Job", "Tools"]
 
 log = logging.getLogger(__name__)
 
+START_TRIES = 3
+"""Times that a job is begun whose state somebody else writes at the same moment."""
+
 SETTLE_SECONDS = 300.0
 """How long a worker keeps a finished job whose state it cannot write: NATS may come back, and
 nobody need do the job again."""
@@ -109,12 +112,32 @@ class Job:
 
     async def _start(self) -> JobRecord:
         """Mark the job running; or failed, when too many workers died of it."""
-        record = await self._claim.read() or _record_of(self.message)
-        if self._claim.doubtful:
-            raise ClaimLost("its lease may be over")
-        if deaths(record) >= self._tools.max_deliver:
-            return given_up(record)
-        running = record.but(
+        for _ in range(START_TRIES):
+            record = await self._claim.read() or JobRecord.of(self.message)
+            if self._claim.doubtful:
+                raise ClaimLost("its lease may be over")
+            if deaths(record) >= self._tools.max_deliver:
+                return given_up(record)
+            running = self._running(record)
+            try:
+                await self._claim.write(running)
+            except ClaimLost:
+                # Most likely its sender says just now that it is queued.
+                if await self._is_at_work_elsewhere():
+                    raise
+            else:
+                return running
+        raise ClaimLost("somebody else writes its state all the time")
+
+    async def _is_at_work_elsewhere(self) -> bool:
+        record = await self._claim.read()
+        return record is not None and record.state is JobState.RUNNING
+
+    def _running(self, record: JobRecord) -> JobRecord:
+        if record.state is JobState.UPLOADING:  # its sender was slower, or died in between
+            message = self.message
+            record = record.but(bytes=message.file_size, sha256=message.sha256, queued_at=utc_now())
+        return record.but(
             state=JobState.RUNNING,
             attempt=record.attempt + 1,
             worker=self._tools.worker,
@@ -122,8 +145,6 @@ class Job:
             error_type=None,
             error=None,
         )
-        await self._claim.write(running)
-        return running
 
     async def _outcome(self, record: JobRecord) -> JobRecord:
         """Run the job; return its record as it ended, or as it goes back to the queue."""
@@ -199,21 +220,3 @@ class Job:
             await self._claim.lease.release(retry_delay(self._claim.lease.attempt - 1))
         except BusError as failure:
             log.info("job %s: not handed back: %s", self.job_id, failure)
-
-
-def _record_of(message: JobMessage) -> JobRecord:
-    """Make the record of a job that somebody else than docnats put on the bus."""
-    return JobRecord(
-        job_id=message.request_id,
-        batch=message.batch,
-        filename=message.filename,
-        state=JobState.QUEUED,
-        s3_bucket=message.s3_bucket,
-        s3_key=message.s3_key,
-        bytes=message.file_size,
-        sha256=message.sha256,
-        submitted_at=message.timestamp,
-        queued_at=message.timestamp,
-        processor=message.processor,
-        processing_timeout=message.processing_timeout,
-    )
