@@ -2,6 +2,15 @@
 
 from docnats.bus.client import NatsBus
 from docnats.bus.port import Backlog, Bus, Lease, PoisonEntry, StateEntry
-from docnats.bus.schema import WORKER_TTL
+from docnats.bus.schema import MAX_POISON, WORKER_TTL
 
-__all__ = ["WORKER_TTL", "Backlog", "Bus", "Lease", "NatsBus", "PoisonEntry", "StateEntry"]
+__all__ = [
+    "MAX_POISON",
+    "WORKER_TTL",
+    "Backlog",
+    "Bus",
+    "Lease",
+    "NatsBus",
+    "PoisonEntry",
+    "StateEntry",
+]

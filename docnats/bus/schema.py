@@ -15,7 +15,7 @@ from docnats.config import NatsConfig
 from docnats.errors import BusError
 from docnats.names import Names
 
-__all__ = ["HAND_BACKS", "WORKER_TTL", "ensure"]
+__all__ = ["HAND_BACKS", "MAX_POISON", "WORKER_TTL", "ensure"]
 
 log = logging.getLogger(__name__)
 

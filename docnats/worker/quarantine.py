@@ -7,7 +7,7 @@ import logging
 from contextlib import aclosing
 from importlib.metadata import version
 
-from docnats.bus import Bus
+from docnats.bus import MAX_POISON, Bus
 from docnats.errors import BusError, ErrorType, ParseError
 from docnats.models import SECRET_OPTIONS, JobMessage, Poison, utc_now
 from docnats.names import poison_key
@@ -53,7 +53,12 @@ class Quarantine:
                 elif entry.poison is None:
                     self._known.pop(entry.key, None)
                 else:
-                    self._known[entry.key] = entry.poison
+                    self._learn(entry.key, entry.poison)
+
+    def _learn(self, key: str, poison: Poison) -> None:
+        self._known[key] = poison
+        while len(self._known) > MAX_POISON:
+            del self._known[next(iter(self._known))]
 
     async def loaded(self) -> None:
         """Wait until all is known that was known before."""
@@ -100,7 +105,7 @@ class Quarantine:
             seen_at=utc_now(),
         )
         key = _key(message, sha256)
-        self._known[key] = poison
+        self._learn(key, poison)
         try:
             await self._bus.put_poison(key, poison)
         except BusError as error:  # the next worker finds out by itself

@@ -228,6 +228,18 @@ async def test_a_retry_is_a_new_job_on_the_same_object(
     assert await client.jobs(failed.batch) == [failed, jobs[1]]
 
 
+@pytest.mark.parametrize("force", [False, True])
+async def test_force_travels_with_a_submission_and_with_a_retry(
+    client: S3DocumentClient, bus: FakeBus, force: bool
+) -> None:
+    (job,) = await sent(client, {"a.pdf": b"A"}, force=force)
+    assert bus.queue[job.batch, job.job_id].message.force is force
+    failed = await ended(bus, job, JobState.FAILED)
+    (again,) = (await client.retry([failed], force=force)).table.records()
+    await asyncio.gather(*client._sending)
+    assert bus.queue[again.batch, again.job_id].message.force is force
+
+
 async def test_an_upload_that_a_retry_still_reads_is_not_cleaned_up(
     client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
 ) -> None:

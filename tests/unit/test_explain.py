@@ -68,6 +68,18 @@ async def test_what_was_tried_is_told_in_numbers(storage: FakeStorage) -> None:
     assert "retry(timeout=...)" in told.what_to_do
 
 
+@pytest.mark.parametrize(
+    "error_type", [ErrorType.CRASHED, ErrorType.TIMEOUT, ErrorType.OUT_OF_MEMORY]
+)
+async def test_what_killed_the_parser_is_skipped_until_it_is_forced(
+    storage: FakeStorage, error_type: ErrorType
+) -> None:
+    (told,) = await explain_jobs(storage, [failed(error_type, attempt=1, worker="w1")])
+    assert "tried again in fresh processes" in told.what_to_do
+    assert "until docling-parse is updated" in told.what_to_do
+    assert ".docnats.retry(force=True)" in told.what_to_do
+
+
 async def test_a_document_that_never_arrived_is_to_be_submitted_again(
     storage: FakeStorage,
 ) -> None:

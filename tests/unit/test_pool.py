@@ -85,6 +85,7 @@ async def test_a_death_is_told_from_others(
     with pytest.raises(ParseError, match=says) as failure:
         await pool.run(function, *args, timeout=PATIENCE)
     assert failure.value.error_type is error_type
+    assert failure.value.transient is (function is misbehaviour.kill_self)
 
 
 async def test_deaths_cost_their_own_tasks_only(pool: ParserPool) -> None:
