@@ -40,7 +40,7 @@ class NatsConfig(Settings):
     ack_wait : float
         Seconds a lease lasts without renewal; environment ``DOCNATS_ACK_WAIT``.
     max_deliver : int
-        Deliveries of one job before it is given up.
+        Workers that may die, stall or be cut off over one job before it is given up.
     max_ack_pending : int
         Jobs leased at a time, over all workers.
 

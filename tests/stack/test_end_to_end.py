@@ -59,6 +59,26 @@ async def test_pages_that_kill_the_parser_cost_only_themselves(service: S3Docume
     assert (only.state, only.error_type) == (JobState.FAILED, ErrorType.OUT_OF_MEMORY)
 
 
+async def test_a_document_that_killed_the_parser_is_skipped_until_it_is_forced(
+    service: S3DocumentService,
+) -> None:
+    poison = ("poison.pdf", text_pdf(1, bombs={1}, padding=7654))
+    (first,) = await finished(service, poison)
+    (again,) = await finished(service, poison)
+    (forced,) = await finished(service, poison, force=True)
+    for job in (first, again, forced):
+        assert (job.state, job.error_type) == (JobState.FAILED, ErrorType.OUT_OF_MEMORY)
+    assert "not tried" not in (first.error or "")
+    assert f"not tried, because this document stops the parser: since {first.finished_at:%Y}" in (
+        again.error or ""
+    )
+    assert first.error in again.error
+    assert forced.error == first.error
+    retried = await service.retry([again], force=True)
+    (last,) = (await retried.follow(timeout=120)).records()
+    assert last.error == first.error
+
+
 async def test_bad_documents_are_failed_rows_among_good_ones(service: S3DocumentService) -> None:
     jobs = await finished(
         service,

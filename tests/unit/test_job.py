@@ -547,6 +547,67 @@ async def test_a_job_is_handed_back_when_its_state_cannot_be_read(
     assert (await world.work()).state is JobState.DONE
 
 
+async def test_a_job_whose_sender_writes_at_the_same_moment_is_begun_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker was faster than the row's step from uploading to queued."""
+    world = World(sha256=hashlib.sha256(DOCUMENT).hexdigest())
+    await world.submit(JobState.UPLOADING)
+    between(monkeypatch, world, state=JobState.QUEUED)
+    record = await world.work()
+    assert (record.state, record.attempt) == (JobState.DONE, 1)
+    assert not world.queued
+
+
+async def test_a_job_that_another_worker_begins_at_the_same_moment_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    await world.submit()
+    between(monkeypatch, world, state=JobState.RUNNING, attempt=1, worker="host-2-cd")
+    record = await world.work()
+    assert (record.state, record.worker) == (JobState.RUNNING, "host-2-cd")
+    assert world.pool.calls == []
+    assert world.queued
+
+
+async def test_a_job_that_is_cancelled_as_it_begins_leaves_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    await world.submit()
+    between(monkeypatch, world, state=JobState.CANCELLED)
+    assert (await world.work()).state is JobState.CANCELLED
+    assert world.pool.calls == []
+    assert not world.queued
+
+
+def between(monkeypatch: pytest.MonkeyPatch, world: World, **changes: Any) -> None:
+    """Let somebody else write the job's state between a worker's first read and write."""
+    get_state = world.bus.get_state
+
+    async def read(batch: str, job_id: str) -> StateEntry | None:
+        monkeypatch.setattr(world.bus, "get_state", get_state)
+        entry = await get_state(batch, job_id)
+        assert entry is not None
+        await world.bus.update_state(entry.record.but(**changes), entry.revision)
+        return entry
+
+    monkeypatch.setattr(world.bus, "get_state", read)
+
+
+async def test_a_job_that_its_sender_left_uploading_has_its_size_all_the_same() -> None:
+    """The sender died between the message and the state."""
+    world = World(ScriptedPool(hang), sha256=hashlib.sha256(DOCUMENT).hexdigest())
+    await world.submit(JobState.UPLOADING)
+    working = asyncio.create_task((await world.lease()).work())
+    await world.pool.called.wait()
+    assert (world.record.bytes, world.record.sha256) == (len(DOCUMENT), world.message.sha256)
+    assert world.record.queued_at is not None
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
 async def test_a_cancelled_job_stops_and_leaves_the_queue() -> None:
     world = World(ScriptedPool(hang))
     await world.submit()
