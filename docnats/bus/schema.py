@@ -32,7 +32,7 @@ KEPT = 30 * _DAY
 """How long dead letters and advisories are kept for the operator, and notes on poison."""
 
 MAX_POISON = 10_000
-"""Notes on poison, some 6 MB: every worker holds them all. The oldest make room."""
+"""Notes on poison, 13 MB in each worker, which holds them all. The oldest make room."""
 
 MAX_WAITING = 8192
 """Workers that may wait for a job at a time; it cannot be changed later."""

@@ -55,7 +55,7 @@ def test_demo_shows_a_table_and_text_and_leaves_nothing_running(home: Path) -> N
 def test_submit_prints_json_lines_of_all_columns(home: Path, tmp_path: Path) -> None:
     (tmp_path / "good.pdf").write_bytes(text_pdf(2))
     (tmp_path / "bad.pdf").write_bytes(HTML_PAGE)
-    done = run("submit", tmp_path / "good.pdf", tmp_path / "bad.pdf", "--json")
+    done = run("submit", tmp_path / "good.pdf", tmp_path / "bad.pdf", "--json", "--force")
     good, bad = (json.loads(line) for line in done.stdout.splitlines())
     assert list(good) == list(COLUMNS)
     assert (good["filename"], good["state"], good["pages"]) == ("good.pdf", "done", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -51,6 +52,20 @@ def test_the_keys_of_a_job_are_what_the_documents_promise() -> None:
         "processed/j1/words.parquet",
         "processed/j1/document.json",
     ]
+
+
+def test_the_key_of_poison_depends_on_all_that_decides_how_a_document_ends() -> None:
+    base = ("ab" * 32, "docling-parse", "7.23.1", {"a": 1, "b": 2})
+    key = names.poison_key(*base)
+    assert key == names.poison_key(*base[:3], {"b": 2, "a": 1})
+    for place, other in enumerate(("cd" * 32, "other", "7.23.2", {"a": 1})):
+        changed: list[Any] = list(base)
+        changed[place] = other
+        assert names.poison_key(*changed) != key
+    n = Names("default")
+    subject = n.poison_subject(key)
+    assert matches(n.poison_filter, subject)
+    assert n.poison_key_of(subject) == key
 
 
 def test_the_subjects_of_a_job_are_what_the_documents_promise() -> None:
