@@ -197,6 +197,25 @@ async def test_the_result_is_written_before_the_state_and_acked_last(
     assert not world.queued
 
 
+async def test_a_job_without_trouble_costs_one_read_and_two_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is done against trouble is free without it."""
+    world = World()
+    await world.submit()
+    asked: list[str] = []
+    for name in ("get_state", "update_state", "put_states", "put_poison", "remove_poison"):
+        call = getattr(world.bus, name)
+
+        async def counted(*args: Any, name: str = name, call: Any = call) -> Any:
+            asked.append(name)
+            return await call(*args)
+
+        monkeypatch.setattr(world.bus, name, counted)
+    assert (await world.work()).state is JobState.DONE
+    assert asked == ["get_state", "update_state", "update_state"]
+
+
 async def test_a_job_that_has_ended_is_only_acked() -> None:
     world = World()
     await world.submit(JobState.CANCELLED)
