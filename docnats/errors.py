@@ -10,6 +10,7 @@
     │   └── ObjectMissing    there is no such object
     ├── BusError         NATS did not do what was asked
     │   └── StateConflict    somebody else wrote the job's state first
+    ├── UnreadableMessage    a job message makes no sense (also a ValueError)
     ├── StackError       the embedded servers or workers could not be started
     ├── ParseError       one document could not be parsed; carries an ``error_type``
     ├── JobFailed        a job that was waited for ended in failed or cancelled
@@ -38,6 +39,7 @@ __all__ = [
     "StateConflict",
     "StorageError",
     "TableError",
+    "UnreadableMessage",
     "ungrouped",
 ]
 
@@ -113,6 +115,22 @@ class BusError(DocnatsError):
 
 class StateConflict(BusError):
     """A state record was written by somebody else since it was read."""
+
+
+class UnreadableMessage(DocnatsError, ValueError):
+    """A job message makes no sense to this version; the words do not show what is in it.
+
+    Parameters
+    ----------
+    kind : str
+        What is wrong with it, in one word: the kind of the dead letter it becomes.
+    message : str
+        The same in words.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class StackError(DocnatsError):

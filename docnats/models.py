@@ -7,21 +7,24 @@ write them. Unknown fields are ignored, so that a newer docnats can add some.
 from __future__ import annotations
 
 import builtins
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self, cast
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from docnats.errors import ErrorType
+from docnats.errors import ErrorType, UnreadableMessage
 
 __all__ = [
     "ACTIVE",
     "SCHEMA_VERSION",
     "SECRET_OPTIONS",
     "TERMINAL",
+    "DeadLetter",
+    "DeadLetterKind",
     "JobMessage",
     "JobRecord",
     "JobState",
@@ -38,6 +41,9 @@ SCHEMA_VERSION = 1
 
 SECRET_OPTIONS = frozenset({"password"})
 """Options that only the control message carries; no record and no result has them."""
+
+_INT64 = 2**63
+"""Sizes must fit into a column of the job table."""
 
 
 def utc_now() -> datetime:
@@ -105,8 +111,8 @@ class JobMessage(_Record):
     result_url: str | None = Field(default=None, repr=False)
     part_urls: dict[str, str] = Field(default_factory=dict, repr=False)
     timestamp: AwareDatetime
-    file_size: int = Field(ge=0)
-    processing_timeout: float = Field(gt=0)
+    file_size: int = Field(ge=0, lt=_INT64)
+    processing_timeout: float = Field(gt=0, allow_inf_nan=False)
     sha256: str | None = None
     filename: str
     processor: str = "docling-parse"
@@ -119,6 +125,40 @@ class JobMessage(_Record):
     def shown_options(self) -> dict[str, JsonValue]:
         """The options without secrets."""
         return {name: value for name, value in self.options.items() if name not in SECRET_OPTIONS}
+
+    @classmethod
+    def read(cls, data: bytes, job: tuple[str, str] | None) -> Self:
+        """Read the message of a job as it comes off the queue.
+
+        Parameters
+        ----------
+        job : (batch, job_id) or None
+            What the subject says that it belongs to.
+
+        Raises
+        ------
+        UnreadableMessage
+            This version cannot work on it; ``kind`` is one of :class:`DeadLetterKind`.
+        """
+        try:
+            message = cls.from_json(data)
+        except ValueError as error:
+            raise UnreadableMessage(DeadLetterKind.UNDECODABLE, _what_is_wrong(error)) from None
+        if message.schema_version != SCHEMA_VERSION:
+            why = f"schema_version {message.schema_version} is not {SCHEMA_VERSION}"
+            raise UnreadableMessage(DeadLetterKind.SCHEMA, why)
+        if (message.batch, message.request_id) != job:
+            why = "its batch and request_id are not those of the subject it was published on"
+            raise UnreadableMessage(DeadLetterKind.MISPLACED, why)
+        return message
+
+
+def _what_is_wrong(error: ValueError) -> str:
+    """Return what is wrong with a message, without what is in it."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in found)
 
 
 class JobRecord(_Record):
@@ -207,6 +247,89 @@ class JobRecord(_Record):
 
 
 _EVERY_FIELD = set(JobRecord.model_fields)
+
+
+class DeadLetterKind(StrEnum):
+    """What brought a job message among the dead letters."""
+
+    MAX_DELIVERIES = "max_deliveries"
+    """It was delivered as often as it may be, and no worker settled it."""
+    UNDECODABLE = "undecodable"
+    """It is no job message."""
+    SCHEMA = "schema"
+    """Its ``schema_version`` is not one that the workers know."""
+    MISPLACED = "misplaced"
+    """It speaks of another job than the subject it was published on."""
+    TERMINATED = "terminated"
+    """A worker of another make took it off the queue unread; only word of it is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job message that no worker could settle, kept for people to look at.
+
+    Attributes
+    ----------
+    id : int
+        Its place among the dead letters; 0 while it is not there yet.
+    at : datetime
+        When it came there.
+    kind, reason : str
+        Why, in one word (:class:`DeadLetterKind`) and in many.
+    subject : str
+        Where it was published; the bus fills it in for a job of which only word is left.
+    job : (batch, job_id) or None
+        The job it belongs to, as its subject says.
+    sequence : int
+        What number it had on the queue.
+    stored_at : datetime
+        When it came onto the queue.
+    deliveries : int
+        Times it was handed to a worker.
+    consumer : str
+        Through whom.
+    data : bytes
+        The message, or as much of it as NATS takes; it may hold passwords and signed URLs.
+    size : int
+        Bytes of the whole message.
+    """
+
+    kind: str
+    reason: str
+    subject: str
+    job: tuple[str, str] | None
+    sequence: int
+    stored_at: datetime
+    deliveries: int
+    consumer: str
+    data: bytes = field(repr=False)
+    size: int
+    id: int = 0
+    at: datetime = field(default_factory=utc_now)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the end of the message was cut off."""
+        return len(self.data) < self.size
+
+    @property
+    def filename(self) -> str | None:
+        """The document's name, as far as the message can be understood."""
+        try:
+            name = json.loads(self.data)["filename"]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            return None
+        return name if isinstance(name, str) else None
+
+    def message(self) -> JobMessage:
+        """Return the job message; ``UnreadableMessage`` if this version cannot work on it."""
+        if self.kind == DeadLetterKind.TERMINATED:
+            why = "a worker took it off the queue, and the server keeps nothing of it"
+            raise UnreadableMessage(self.kind, why)
+        if self.truncated:
+            why = f"only {len(self.data):,} of its {self.size:,} bytes were kept"
+            raise UnreadableMessage(self.kind, why)
+        return JobMessage.read(self.data, self.job)
 
 
 class PageProgress(_Record):

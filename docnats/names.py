@@ -141,6 +141,14 @@ class Names:
         """Return the subjects of a batch's control messages."""
         return f"docnats.{self.namespace}.jobs.{PRIORITY}.{_token(batch)}.*"
 
+    def job_of(self, subject: str) -> tuple[str, str] | None:
+        """Return the batch and job id of a control message's subject; None if it names none."""
+        prefix, _, rest = subject.partition(f"docnats.{self.namespace}.jobs.")
+        match rest.split("."):
+            case [_, batch, job_id] if not prefix and valid_token(batch) and valid_token(job_id):
+                return batch, job_id
+        return None
+
     @property
     def dead_letters_stream(self) -> str:
         """The stream of messages that no worker could take."""
@@ -151,20 +159,31 @@ class Names:
         """The subjects the dead-letter stream takes in."""
         return f"docnats.{self.namespace}.dead.>"
 
-    def dead_letter_subject(self, reason: str) -> str:
-        """Return the subject of a dead letter; ``reason`` is one token."""
-        return f"docnats.{self.namespace}.dead.{reason}"
+    def dead_letter_subject(self, kind: str, origin: str) -> str:
+        """Return the subject of a dead letter; ``origin`` is a token of the message it was."""
+        return f"docnats.{self.namespace}.dead.{kind}.{_token(origin)}"
 
     @property
     def advisories_stream(self) -> str:
-        """The stream that keeps the server's advisories about jobs given up."""
+        """The stream that keeps word of messages that nobody will work on."""
         return f"docnats-{self.namespace}-advisories"
 
     @property
-    def advisories_filters(self) -> tuple[str, str]:
-        """The server's advisory subjects for this namespace's job stream."""
+    def refused_subject(self) -> str:
+        """The subject on which a worker says that it cannot make sense of a message."""
+        return f"docnats.{self.namespace}.refused"
+
+    @property
+    def reconcilers(self) -> str:
+        """The durable consumer of the advisories, shared by all who put things right."""
+        return "reconcilers"
+
+    @property
+    def advisories_filters(self) -> tuple[str, ...]:
+        """The server's advisory subjects for this namespace's job stream, and the workers'."""
         root = "$JS.EVENT.ADVISORY.CONSUMER"
         return (
+            self.refused_subject,
             f"{root}.MAX_DELIVERIES.{self.jobs_stream}.>",
             f"{root}.MSG_TERMINATED.{self.jobs_stream}.>",
         )

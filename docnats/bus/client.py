@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from docnats.bus.connection import Connection
+from docnats.bus.dead_letters import DeadLetters
 from docnats.bus.jobs import JobQueue
 from docnats.bus.poison import PoisonNotes
 from docnats.bus.schema import ensure
@@ -17,7 +18,7 @@ from docnats.names import Names
 __all__ = ["NatsBus"]
 
 
-class NatsBus(JobQueue, JobStates, PoisonNotes, Signals):
+class NatsBus(JobQueue, DeadLetters, JobStates, PoisonNotes, Signals):
     """The control bus over NATS JetStream; implements :class:`~docnats.bus.port.Bus`.
 
     An async context manager. A lost connection is opened again for ever; meanwhile each call

@@ -1,4 +1,4 @@
-"""The work queue: publish, lease, dead letters."""
+"""The work queue: publish, lease, refuse."""
 
 from __future__ import annotations
 
@@ -8,36 +8,29 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
 
 from nats.aio.msg import Msg
-from pydantic import ValidationError
 
 from docnats.bus.connection import Answer, Connection, Refusal
-from docnats.bus.link import Link, LinkLost, Request, status
+from docnats.bus.link import Request, status
 from docnats.bus.port import Backlog, Lease, listed, now
-from docnats.errors import BusError
-from docnats.models import SCHEMA_VERSION, JobMessage
+from docnats.bus.pulling import fetch
+from docnats.errors import BusError, UnreadableMessage
+from docnats.models import JobMessage, utc_now
 from docnats.names import Names
 
 __all__ = ["JobQueue"]
 
 log = logging.getLogger(__name__)
 
+NOT_FOUND = 10037
+"""JetStream's error for a message that does not exist."""
+
 STORE_REFUSED = 10077
 """JetStream's error for a message the stream does not take; its words tell why not."""
 
-ANSWER_SECONDS = 1.0
-"""How much later than its ``expires`` the end of a pull may arrive."""
-
 REFUSED_PAUSE = 0.25
 """Seconds before a pull that the server ended early is made again."""
-
-DEAD_LETTER_ROOM = 4096
-"""Bytes of a dead letter left to its headers."""
-
-REASON_HEADER = "Docnats-Reason"
-SUBJECT_HEADER = "Docnats-Subject"
 
 
 class JobLease:
@@ -118,7 +111,8 @@ class JobQueue:
             while True:
                 link = await self._connection.link()
                 asked_at = now()
-                end = await self._fetch(link, arrived, limit, max(0.0, deadline - clock()))
+                left = max(0.0, deadline - clock())
+                end = await fetch(link, self._consumer, arrived, limit, left)
                 leases = await self._decode(arrived, asked_at)
                 if leases or clock() >= deadline:
                     break
@@ -139,31 +133,6 @@ class JobQueue:
             "was removed, restart the worker, which creates it"
         )
 
-    async def _fetch(self, link: Link, arrived: list[Msg], limit: int, wait: float) -> Msg | None:
-        """Make one pull request; return the status message that ended it, if one did."""
-        # With no_wait and a time, the server answers with what there is as soon as there is any.
-        request = {"batch": limit, "no_wait": True, "expires": int(wait * 1e9)}
-        async with link.inbox() as inbox:
-            try:
-                await link.tell(
-                    f"$JS.API.CONSUMER.MSG.NEXT.{self._consumer}",
-                    json.dumps(request).encode(),
-                    inbox.subject,
-                )
-                async with asyncio.timeout(wait + ANSWER_SECONDS):
-                    while len(arrived) < limit:
-                        message = await inbox.get()
-                        if status(message):
-                            return message
-                        arrived.append(message)
-            except (TimeoutError, LinkLost) as error:
-                log.info("a pull of jobs did not end well: %s", error or "no answer")
-                arrived += await inbox.drain()
-            except asyncio.CancelledError:
-                arrived += await inbox.drain()
-                raise
-        return None
-
     async def _hand_back(self, messages: Iterable[Msg]) -> None:
         """Return messages that nobody will work on; without a link they come back by time."""
         with suppress(BusError):
@@ -175,33 +144,32 @@ class JobQueue:
         leases: list[Lease] = []
         for raw in messages:
             try:
-                message = JobMessage.from_json(raw.data)
-            except ValueError as error:
-                await self._bury(raw, "undecodable", _why(error))
-                continue
-            if message.schema_version != SCHEMA_VERSION:
-                why = f"schema_version {message.schema_version} is not {SCHEMA_VERSION}"
-                await self._bury(raw, "schema", why)
-                continue
-            leases.append(JobLease(self._connection, message, raw, asked_at))
+                message = JobMessage.read(raw.data, self._names.job_of(raw.subject))
+            except UnreadableMessage as error:
+                await self._refuse(raw, error)
+            else:
+                leases.append(JobLease(self._connection, message, raw, asked_at))
         return leases
 
-    async def _bury(self, raw: Msg, kind: str, why: str) -> None:
-        """Copy a message to the dead letters, then take it off the queue."""
-        log.error("%s: moved to the dead letters: %s", raw.subject, why)
-        headers = {
-            REASON_HEADER: quote(why[: DEAD_LETTER_ROOM // 8]),
-            SUBJECT_HEADER: quote(raw.subject),
-            "Nats-Msg-Id": f"{raw.metadata.stream}.{raw.metadata.sequence.stream}",
+    async def _refuse(self, raw: Msg, why: UnreadableMessage) -> None:
+        """Give word of a message that makes no sense; it stays on the queue until it is buried."""
+        log.error("%s: this message cannot be worked on: %s", raw.subject, why)
+        about = raw.metadata
+        word = {
+            "type": "docnats.refused",
+            "stream_seq": about.sequence.stream,
+            "consumer": about.consumer,
+            "deliveries": about.num_delivered,
+            "reason": str(why),
+            "timestamp": utc_now().isoformat(),
         }
-        subject = self._names.dead_letter_subject(kind)
         try:
-            room = (await self._connection.link()).max_payload - DEAD_LETTER_ROOM
-            copied = await self._connection.ask(subject, raw.data[:room], headers)
-            copied.json()
-            await self._connection.ask(raw.reply, f"+TERM {kind}".encode())
+            told = await self._connection.ask(
+                self._names.refused_subject, json.dumps(word).encode()
+            )
+            told.json()
         except BusError as error:
-            log.error("%s: not moved, it will be delivered again: %s", raw.subject, error)
+            log.error("%s: not told, it will be delivered again: %s", raw.subject, error)
 
     async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
         """Take a batch's jobs, or some, off the queue; return how many were on it."""
@@ -214,6 +182,16 @@ class JobQueue:
         requests = [Request(purge, json.dumps({"filter": subject}).encode()) for subject in queued]
         answers = await self._connection.ask_all(requests)
         return sum(answer.json()["purged"] for answer in answers)
+
+    async def on_queue(self, jobs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which of some jobs, as (batch, job_id), wait on the queue or are leased."""
+        jobs = list(jobs)
+        get = f"$JS.API.STREAM.MSG.GET.{self._names.jobs_stream}"
+        queries = [{"last_by_subj": self._names.job_subject(*job)} for job in jobs]
+        answers = await self._connection.ask_all(
+            [Request(get, json.dumps(query).encode()) for query in queries]
+        )
+        return {job for job, answer in zip(jobs, answers, strict=True) if _found(answer)}
 
     async def backlog(self) -> Backlog:
         """Return how many jobs wait and how many are with workers."""
@@ -231,9 +209,12 @@ def _stored(answer: Answer) -> dict[str, Any]:
         raise
 
 
-def _why(error: ValueError) -> str:
-    """Return what is wrong with a message, without what is in it."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in found)
+def _found(answer: Answer) -> bool:
+    """Tell whether JetStream has the message that was asked for."""
+    try:
+        answer.json()
+    except Refusal as refusal:
+        if refusal.code != NOT_FOUND:
+            raise
+        return False
+    return True

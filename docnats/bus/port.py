@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-from docnats.models import JobMessage, JobRecord, PageProgress, Poison, WorkerInfo
+from docnats.models import DeadLetter, JobMessage, JobRecord, PageProgress, Poison, WorkerInfo
 
-__all__ = ["Backlog", "Bus", "Lease", "PoisonEntry", "StateEntry", "listed", "now"]
+__all__ = [
+    "Backlog",
+    "Bus",
+    "GivenUp",
+    "Lease",
+    "PoisonEntry",
+    "StateEntry",
+    "StoredJob",
+    "Why",
+    "listed",
+    "now",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,67 @@ def now() -> float:
 
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Why(Enum):
+    """Why nobody will work on a message."""
+
+    MAX_DELIVERIES = auto()
+    """The server delivered it as often as it may."""
+    TERMINATED = auto()
+    """A worker had the server drop it, which keeps nothing of it."""
+    REFUSED = auto()
+    """A worker cannot make sense of it."""
+    PASSED_OVER = auto()
+    """The consumer counts it as settled, yet it is on the queue: word of it was lost."""
+    UNKNOWN = auto()
+    """Nobody can tell: the word itself makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Word of a message on the queue that nobody will work on.
+
+    Attributes
+    ----------
+    sequence : int
+        Its number on the queue.
+    at : datetime
+        When it was given up.
+    deliveries : int
+        Times it was handed to a worker; 0: not known.
+    consumer : str
+        Through whom.
+    reason : str
+        What the worker that had it dropped said.
+    receipt : str
+        What settles the word; empty: nothing has to.
+    """
+
+    why: Why
+    sequence: int
+    at: datetime
+    deliveries: int = 0
+    consumer: str = ""
+    reason: str = ""
+    receipt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A message as it lies on the queue, whether it makes sense or not.
+
+    Attributes
+    ----------
+    job : (batch, job_id) or None
+        What its subject names.
+    """
+
+    sequence: int
+    subject: str
+    job: tuple[str, str] | None
+    stored_at: datetime
+    data: bytes = field(repr=False)
 
 
 def listed(job_ids: Iterable[str] | str) -> list[str]:
@@ -138,8 +212,8 @@ class Bus(Protocol):
     async def pull(self, limit: int, wait: float) -> list[Lease]:
         """Take up to ``limit`` jobs off the queue.
 
-        Returns as soon as there is any; ``[]`` when there was none for ``wait`` seconds. A
-        message that cannot be understood is moved to the dead letters. When the call is
+        Returns as soon as there is any; ``[]`` when there was none for ``wait`` seconds. Of a
+        message that makes no sense there is word by :meth:`given_up`. When the call is
         cancelled, jobs that already arrived are handed back.
         """
 
@@ -152,6 +226,50 @@ class Bus(Protocol):
 
     async def backlog(self) -> Backlog:
         """Return how many jobs wait and how many are with workers."""
+
+    async def on_queue(self, jobs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which of some jobs, as (batch, job_id), wait on the queue or are leased."""
+
+    async def given_up(self, limit: int) -> list[GivenUp]:
+        """Take word of up to ``limit`` messages that nobody will work on; ``[]``: there is none.
+
+        Each word goes to one caller, and to another one if it is not settled in time.
+        """
+
+    async def passed_over(self, limit: int) -> list[GivenUp]:
+        """Return up to ``limit`` messages that the workers' consumer has left behind.
+
+        Those are on the queue, will not be delivered, and no metric shows them; there should
+        be word of each, unless the server could not keep it.
+        """
+
+    async def still_given_up(self, word: GivenUp) -> StoredJob | None:
+        """Return the message that was given up.
+
+        None: it is gone, or it will be delivered after all, because the queue or its consumer
+        was made anew since.
+        """
+
+    async def settle(self, words: Iterable[GivenUp]) -> None:
+        """Have no more word of some messages."""
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Put a message among the dead letters, if it is not there yet.
+
+        What does not fit into one message of NATS is cut off.
+        """
+
+    async def remove(self, job: StoredJob) -> None:
+        """Take a message off the queue, wherever it stands."""
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Return all dead letters, the oldest first."""
+
+    async def count_dead_letters(self) -> int:
+        """Return how many dead letters there are."""
+
+    async def discard_dead_letters(self, ids: Iterable[int]) -> None:
+        """Remove dead letters; those that are not there are passed over."""
 
     async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
         """Write records, whatever was there before; return their revisions, in order."""

@@ -42,6 +42,9 @@ HAND_BACKS = 50
 after passing faults, the rest for workers that are told to stop and for messages lost with a
 connection. A job that uses them all up is beyond the workers' help: a dead letter."""
 
+RECONCILE_SECONDS = 30
+"""Time to put one advisory right; after it somebody else gets it."""
+
 NAME_TAKEN = 10058
 """JetStream's error for a stream that exists with other settings."""
 
@@ -59,16 +62,8 @@ async def ensure(connection: Connection, names: Names) -> None:
     await _check_jetstream(connection)
     for settings in _streams(names, connection.config.replicas):
         await _ensure_stream(connection, settings)
-    settings = _consumer(names, connection.config)
-    endpoint = f"{names.jobs_stream}.{settings['name']}.{settings['filter_subject']}"
-    try:
-        await connection.api(
-            f"CONSUMER.CREATE.{endpoint}", {"stream_name": names.jobs_stream, "config": settings}
-        )
-    except Refusal as refusal:
-        raise _incompatible(
-            f"consumer {settings['name']} of {names.jobs_stream}", refusal
-        ) from refusal
+    await _ensure_consumer(connection, names.jobs_stream, _workers(names, connection.config))
+    await _ensure_consumer(connection, names.advisories_stream, _reconcilers(names))
 
 
 async def _check_jetstream(connection: Connection) -> None:
@@ -102,6 +97,20 @@ async def _update_stream(connection: Connection, settings: Mapping[str, Any]) ->
     except Refusal as refusal:
         raise _incompatible(f"stream {name} ({different})", refusal) from refusal
     log.info("updated %s of the stream %s", different, name)
+
+
+async def _ensure_consumer(
+    connection: Connection, stream: str, settings: Mapping[str, Any]
+) -> None:
+    endpoint = f"{stream}.{settings['name']}"
+    if "filter_subject" in settings:
+        endpoint += f".{settings['filter_subject']}"
+    try:
+        await connection.api(
+            f"CONSUMER.CREATE.{endpoint}", {"stream_name": stream, "config": settings}
+        )
+    except Refusal as refusal:
+        raise _incompatible(f"consumer {settings['name']} of {stream}", refusal) from refusal
 
 
 def _incompatible(what: str, refusal: Refusal) -> BusError:
@@ -171,7 +180,7 @@ def _streams(names: Names, replicas: int) -> list[dict[str, Any]]:
     ]
 
 
-def _consumer(names: Names, config: NatsConfig) -> dict[str, Any]:
+def _workers(names: Names, config: NatsConfig) -> dict[str, Any]:
     return {
         "name": names.consumer(),
         "durable_name": names.consumer(),
@@ -181,4 +190,13 @@ def _consumer(names: Names, config: NatsConfig) -> dict[str, Any]:
         "max_deliver": config.max_deliver + HAND_BACKS,
         "max_ack_pending": config.max_ack_pending,
         "max_waiting": MAX_WAITING,
+    }
+
+
+def _reconcilers(names: Names) -> dict[str, Any]:
+    return {
+        "name": names.reconcilers,
+        "durable_name": names.reconcilers,
+        "ack_policy": "explicit",
+        "ack_wait": RECONCILE_SECONDS * _SECOND,
     }

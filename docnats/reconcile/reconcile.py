@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docnats.bus import Bus
+from docnats.reconcile.dead_letters import bury_undeliverable
 
 __all__ = ["reconcile"]
 
@@ -18,3 +19,4 @@ async def reconcile(bus: Bus) -> None:
     BusError
         NATS does not answer; run it again later.
     """
+    await bury_undeliverable(bus)

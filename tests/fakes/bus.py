@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Generic, TypeVar
 
-from docnats.bus import Backlog, Lease, PoisonEntry, StateEntry
+from docnats.bus import Backlog, GivenUp, Lease, PoisonEntry, StateEntry, StoredJob, Why
 from docnats.bus.port import listed
 from docnats.bus.schema import HAND_BACKS
-from docnats.errors import BusError, StateConflict
+from docnats.errors import BusError, StateConflict, UnreadableMessage
 from docnats.models import (
-    SCHEMA_VERSION,
+    DeadLetter,
     JobMessage,
     JobRecord,
     PageProgress,
     Poison,
     WorkerInfo,
+    utc_now,
 )
+from docnats.names import Names
 
 T = TypeVar("T")
 Key = tuple[str, str]
@@ -29,17 +32,23 @@ Key = tuple[str, str]
 class Queued:
     """A job on the queue; ``free_at`` is when it may be delivered, in the loop's time."""
 
-    message: JobMessage
+    stored: StoredJob
     attempt: int = 0
     free_at: float = 0.0
     lease: FakeLease | None = None
+    given_up: bool = False
+
+    @property
+    def message(self) -> JobMessage:
+        """What is in it."""
+        return JobMessage.from_json(self.stored.data)
 
 
 class FakeLease:
     """A :class:`docnats.bus.Lease` on a job of a :class:`FakeBus`."""
 
-    def __init__(self, bus: FakeBus, queued: Queued) -> None:
-        self.message = queued.message
+    def __init__(self, bus: FakeBus, queued: Queued, message: JobMessage) -> None:
+        self.message = message
         self.attempt = queued.attempt
         self._bus = bus
         self._queued = queued
@@ -70,8 +79,9 @@ class FakeLease:
 class FakeBus:
     """A :class:`docnats.bus.Bus` that keeps everything in dictionaries.
 
-    Clients and workers of one test share one object. ``dead_letters`` holds the messages
-    that :meth:`pull` refused; :meth:`expire_leases` makes every lease end now.
+    Clients and workers of one test share one object. :meth:`expire_leases` makes every lease
+    end now, :meth:`put` puts anything at all on the queue, :meth:`terminate` drops a message as
+    the worker of another make does, and :meth:`lose_word` forgets what is not yet taken.
     """
 
     def __init__(
@@ -85,7 +95,11 @@ class FakeBus:
         self.ack_wait = ack_wait
         self.queue: dict[Key, Queued] = {}
         self.records: dict[Key, StateEntry] = {}
-        self.dead_letters: list[JobMessage] = []
+        self.letters: dict[int, DeadLetter] = {}
+        self._names = Names("fake")
+        self._sequences = count(1)
+        self._letter_ids = count(1)
+        self._words: dict[str, tuple[float, GivenUp]] = {}
         self.poison: dict[str, Poison] = {}
         self._deliveries = max_deliver + HAND_BACKS
         self._max_payload = max_payload
@@ -118,7 +132,14 @@ class FakeBus:
             if len(message.to_json()) > self._max_payload:
                 raise BusError(f"job {message.request_id} ({message.filename}) is too large")
         for message in messages:
-            self.queue.setdefault((message.batch, message.request_id), Queued(message))
+            if (message.batch, message.request_id) not in self.queue:
+                await self.put(message.batch, message.request_id, message.to_json())
+
+    async def put(self, batch: str, job_id: str, data: bytes) -> None:
+        """Put something on the queue, as any program may."""
+        subject = self._names.job_subject(batch, job_id)
+        stored = StoredJob(next(self._sequences), subject, (batch, job_id), utc_now(), data)
+        self.queue[batch, job_id] = Queued(stored)
         self.wake()
 
     async def pull(self, limit: int, wait: float) -> list[Lease]:
@@ -135,19 +156,82 @@ class FakeBus:
         leases: list[Lease] = []
         free = [queued for queued in self._deliverable() if queued.free_at <= now()]
         for queued in free[:limit]:
-            message = queued.message
-            if message.schema_version != SCHEMA_VERSION:
-                del self.queue[message.batch, message.request_id]
-                self.dead_letters.append(message)
-                continue
             queued.attempt += 1
             queued.free_at = now() + self.ack_wait
-            queued.lease = FakeLease(self, queued)
-            leases.append(queued.lease)
+            try:
+                message = JobMessage.read(queued.stored.data, queued.stored.job)
+            except UnreadableMessage as error:
+                self._tell(Why.REFUSED, queued, str(error))
+            else:
+                queued.lease = FakeLease(self, queued, message)
+                leases.append(queued.lease)
+        for queued in self.queue.values():
+            over = queued.attempt >= self._deliveries and queued.free_at <= now()
+            if over and not queued.given_up:
+                queued.given_up = True
+                self._tell(Why.MAX_DELIVERIES, queued)
         return leases
 
     def _deliverable(self) -> list[Queued]:
         return [queued for queued in self.queue.values() if queued.attempt < self._deliveries]
+
+    def _tell(self, why: Why, queued: Queued, reason: str = "") -> None:
+        receipt = str(next(self._sequences))
+        word = GivenUp(
+            why, queued.stored.sequence, utc_now(), queued.attempt, "workers", reason, receipt
+        )
+        self._words[receipt] = (0, word)
+
+    def terminate(self, lease: Lease, reason: str = "") -> None:
+        """Drop a job as the worker of another make does."""
+        queued = self.queue.pop((lease.message.batch, lease.message.request_id))
+        self._tell(Why.TERMINATED, queued, reason)
+
+    def lose_word(self) -> None:
+        """Forget what was given up, as a server that could not keep it."""
+        self._words.clear()
+
+    async def on_queue(self, jobs: Iterable[Key]) -> set[Key]:
+        return {job for job in jobs if job in self.queue}
+
+    async def given_up(self, limit: int) -> list[GivenUp]:
+        free = [word for free_at, word in self._words.values() if free_at <= now()][:limit]
+        for word in free:
+            self._words[word.receipt] = (now() + self.ack_wait, word)
+        return free
+
+    async def passed_over(self, limit: int) -> list[GivenUp]:
+        lost = [queued.stored for queued in self.queue.values() if queued.given_up]
+        return [GivenUp(Why.PASSED_OVER, stored.sequence, utc_now()) for stored in lost[:limit]]
+
+    async def still_given_up(self, word: GivenUp) -> StoredJob | None:
+        jobs = {queued.stored.sequence: queued.stored for queued in self.queue.values()}
+        return jobs.get(word.sequence)
+
+    async def settle(self, words: Iterable[GivenUp]) -> None:
+        for word in words:
+            self._words.pop(word.receipt, None)
+
+    async def bury(self, letter: DeadLetter) -> None:
+        known = {(known.kind, known.sequence, known.stored_at) for known in self.letters.values()}
+        if (letter.kind, letter.sequence, letter.stored_at) not in known:
+            number = next(self._letter_ids)
+            self.letters[number] = replace(letter, id=number, at=utc_now())
+
+    async def remove(self, job: StoredJob) -> None:
+        for key, queued in tuple(self.queue.items()):
+            if queued.stored.sequence == job.sequence:
+                del self.queue[key]
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        return list(self.letters.values())
+
+    async def count_dead_letters(self) -> int:
+        return len(self.letters)
+
+    async def discard_dead_letters(self, ids: Iterable[int]) -> None:
+        for number in ids:
+            self.letters.pop(number, None)
 
     async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
         wanted = None if job_ids is None else listed(job_ids)

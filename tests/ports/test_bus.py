@@ -276,7 +276,18 @@ async def test_a_message_of_another_schema_is_never_delivered(bus: Bus) -> None:
     await bus.publish([message(schema_version=99), understood])
     assert (await pull_one(bus)).message == understood
     assert await bus.pull(10, 0.2) == []
-    assert await bus.backlog() == (0, 1)
+
+
+async def test_the_jobs_on_the_queue_are_those_that_wait_or_are_leased(bus: Bus) -> None:
+    waiting, leased, settled = (message() for _ in range(3))
+    await bus.publish([settled])
+    await (await pull_one(bus)).ack()
+    await bus.publish([leased])
+    await pull_one(bus)
+    await bus.publish([waiting])
+    keys = [(job.batch, job.request_id) for job in (waiting, leased, settled)]
+    assert await bus.on_queue(keys) == set(keys[:2])
+    assert await bus.on_queue([]) == set()
 
 
 # --- states

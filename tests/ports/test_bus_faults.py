@@ -15,14 +15,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import RawStreamMsg
 
 from docnats.bus import NatsBus, PoisonEntry, StateEntry, bucket, schema
 from docnats.bus.link import Link
@@ -267,77 +266,6 @@ async def test_two_namespaces_do_not_see_each_other(nats_config: NatsConfig) -> 
         await bus.put_states([record()])
         assert await other.pull(1, 0.1) == []
         assert await other.states() == []
-
-
-# --- messages nobody understands
-
-
-async def dead_letters(bus: NatsBus) -> list[RawStreamMsg]:
-    names = names_of(bus)
-    info = await api(bus, f"STREAM.INFO.{names.dead_letters_stream}")
-    stream = (await bus._connection.link())._client.jetstream()
-    last = info["state"]["last_seq"]
-    return [await stream.get_msg(names.dead_letters_stream, seq) for seq in range(1, last + 1)]
-
-
-@pytest.mark.parametrize(
-    ("data", "kind", "reason"),
-    [
-        (b"\xff\xfe not JSON", "undecodable", "JSON"),
-        (b"{}", "undecodable", "request_id: Field required"),
-        (message(schema_version=7).to_json(), "schema", "schema_version 7 is not 1"),
-    ],
-)
-async def test_an_undecodable_message_goes_to_the_dead_letters_with_its_reason(
-    bus: NatsBus, data: bytes, kind: str, reason: str
-) -> None:
-    names = names_of(bus)
-    await bus._connection.ask(names.job_subject("b", "j"), data)
-    await bus.publish([good := message()])
-    assert [lease.message for lease in await bus.pull(10, 1)] == [good]
-    (letter,) = await dead_letters(bus)
-    assert letter.data == data
-    assert letter.subject == names.dead_letter_subject(kind)
-    assert letter.headers is not None
-    assert reason in unquote(letter.headers["Docnats-Reason"])
-    assert unquote(letter.headers["Docnats-Subject"]) == names.job_subject("b", "j")
-    assert await bus.backlog() == (0, 1)
-
-
-async def test_the_reason_of_a_dead_letter_does_not_show_what_is_in_it(bus: NatsBus) -> None:
-    body = json.loads(message().to_json()) | {"options": {"password": "geheim"}, "file_size": -1}
-    await bus._connection.ask(names_of(bus).job_subject("b", "j"), json.dumps(body).encode())
-    assert await bus.pull(10, 0.2) == []
-    (letter,) = await dead_letters(bus)
-    assert letter.headers is not None
-    assert "file_size" in letter.headers["Docnats-Reason"]
-    assert "geheim" not in letter.headers["Docnats-Reason"]
-
-
-async def test_a_dead_letter_of_the_largest_size_is_moved_too(bus: NatsBus) -> None:
-    link = await bus._connection.link()
-    await bus._connection.ask(names_of(bus).job_subject("b", "j"), b"x" * link.max_payload)
-    assert await bus.pull(10, 0.2) == []
-    assert len(await dead_letters(bus)) == 1
-    assert await bus.backlog() == (0, 0)
-
-
-async def test_the_server_tells_the_advisories_stream_of_jobs_given_up(
-    nats_config: NatsConfig,
-) -> None:
-    async with NatsBus(nats_config.but(max_deliver=1, ack_wait=1)) as bus:
-        await bus.ensure()
-        await bus.publish([message()])
-        for _ in range(1 + schema.HAND_BACKS):
-            await (await pull_one(bus)).release()
-        names = names_of(bus)
-        assert await bus.pull(1, 0.2) == []
-        async with asyncio.timeout(LIMIT):
-            while True:
-                info = await api(bus, f"STREAM.INFO.{names.advisories_stream}")
-                if info["state"]["messages"]:
-                    break
-                await asyncio.sleep(0.05)
 
 
 async def test_a_lease_is_counted_from_the_moment_it_was_asked_for(
@@ -762,12 +690,12 @@ async def test_a_watch_leaves_no_consumer_behind(bus: NatsBus) -> None:
     assert not (await api(bus, f"CONSUMER.NAMES.{stream}"))["consumers"]
 
 
-async def test_what_cannot_be_buried_stays_on_the_queue(nats_config: NatsConfig) -> None:
+async def test_what_nobody_can_be_told_of_stays_on_the_queue(nats_config: NatsConfig) -> None:
     """And does not hold up the jobs that came with it."""
     async with NatsBus(nats_config.but(request_timeout=0.5)) as bus:
         await bus.ensure()
         names = names_of(bus)
-        await api(bus, f"STREAM.DELETE.{names.dead_letters_stream}")
+        await api(bus, f"STREAM.DELETE.{names.advisories_stream}")
         await bus._connection.ask(names.job_subject("b", "j"), b"not a message")
         await bus.publish([good := message()])
         assert (await pull_one(bus)).message == good

@@ -87,12 +87,14 @@ def test_every_subject_reaches_its_own_stream_and_no_other(
     streams = {
         "jobs": n.jobs_filter,
         "dead": n.dead_letters_filter,
+        "advisories": n.refused_subject,
         "states": n.states_filter,
         "workers": n.workers_filter,
     }
     homes = {
         n.job_subject(batch, job): ["jobs"],
-        n.dead_letter_subject("undecodable"): ["dead"],
+        n.dead_letter_subject("undecodable", job): ["dead"],
+        n.refused_subject: ["advisories"],
         n.state_subject(batch, job): ["states"],
         n.worker_subject(job): ["workers"],
         n.probe_subject: ["workers"],
@@ -167,9 +169,34 @@ def test_namespaces_share_no_stream(one: str, two: str) -> None:
     assert len(streams(Names(one))) == 5
 
 
-def test_advisories_are_those_of_the_jobs_stream() -> None:
+def test_advisories_are_those_of_the_jobs_stream_and_of_its_workers() -> None:
     n = Names("default")
     assert n.advisories_filters == (
+        "docnats.default.refused",
         f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{n.jobs_stream}.>",
         f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{n.jobs_stream}.>",
     )
+
+
+@settings(deadline=None)
+@given(tokens, tokens, tokens)
+def test_a_job_is_read_back_from_its_subject(namespace: str, batch: str, job: str) -> None:
+    n = Names(namespace)
+    assert n.job_of(n.job_subject(batch, job)) == (batch, job)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "",
+        "docnats.default.jobs.normal.b",
+        "docnats.default.jobs.normal.b.j.k",
+        "docnats.default.jobs.normal.b.j k",
+        "docnats.default.jobs.normal.b.ü",
+        "docnats.other.jobs.normal.b.j",
+        "x.docnats.default.jobs.normal.b.j",
+        "docnats.default.dead.undecodable.b.j",
+    ],
+)
+def test_a_subject_that_names_no_job_names_none(subject: str) -> None:
+    assert Names("default").job_of(subject) is None
