@@ -141,8 +141,8 @@ class Names:
         """Return the subjects of a batch's control messages."""
         return f"docnats.{self.namespace}.jobs.{PRIORITY}.{_token(batch)}.*"
 
-    def job_of(self, subject: str) -> tuple[str, str] | None:
-        """Return the batch and job id of a control message's subject; None if it names none."""
+    def addressee(self, subject: str) -> tuple[str, str] | None:
+        """Return the (batch, job_id) that the subject of a control message names, if it does."""
         prefix, _, rest = subject.partition(f"docnats.{self.namespace}.jobs.")
         match rest.split("."):
             case [_, batch, job_id] if not prefix and valid_token(batch) and valid_token(job_id):

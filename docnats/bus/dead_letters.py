@@ -133,7 +133,7 @@ class DeadLetters:
         return StoredJob(
             sequence=stored["seq"],
             subject=stored["subject"],
-            job=self._names.job_of(stored["subject"]),
+            job=self._names.addressee(stored["subject"]),
             stored_at=datetime.fromisoformat(stored["time"]),
             data=base64.b64decode(stored.get("data", "")),
         )
@@ -214,7 +214,7 @@ class DeadLetters:
             kind=about[_KIND] or DeadLetterKind.UNDECODABLE,
             reason=about[_REASON],
             subject=subject,
-            job=self._names.job_of(subject),
+            job=self._names.addressee(subject),
             sequence=numbers[_SEQUENCE],
             stored_at=stored_at,
             deliveries=numbers[_DELIVERIES],

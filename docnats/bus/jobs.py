@@ -144,7 +144,7 @@ class JobQueue:
         leases: list[Lease] = []
         for raw in messages:
             try:
-                message = JobMessage.read(raw.data, self._names.job_of(raw.subject))
+                message = JobMessage.read(raw.data, self._names.addressee(raw.subject))
             except UnreadableMessage as error:
                 await self._refuse(raw, error)
             else:

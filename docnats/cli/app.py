@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from docnats.cli.output import err, out, print_health, print_jobs, print_taste
+from docnats.cli.output import (
+    err,
+    out,
+    print_dead_letters,
+    print_health,
+    print_jobs,
+    print_taste,
+)
 from docnats.config import ProcessingConfig
 from docnats.errors import BusError, DocnatsError, StackError, StorageError
 
@@ -221,6 +228,50 @@ def jobs(
         raise typer.BadParameter(f"--state is one of {', '.join(JobState)}")
     table = docnats.jobs(batch)
     print_jobs(table if state is None else table[table.state == state], as_json=as_json)
+
+
+@app.command("dead-letters", epilog=EPILOG)
+def dead_letters(*, as_json: Json = False) -> None:
+    """List the job messages that no worker could settle, and why."""
+    import docnats
+
+    print_dead_letters(docnats.dead_letters(), as_json=as_json)
+
+
+@app.command(epilog=EPILOG)
+def requeue(
+    ids: Annotated[
+        list[int] | None, typer.Argument(metavar="ID...", help="As `docnats dead-letters` lists.")
+    ] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="All that there are.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run dead letters again, as new jobs on the same documents.
+
+    One that cannot run again stays among the dead letters, and the others go on;
+    the exit status is 1 then.
+
+      docnats requeue 7 8
+      docnats requeue --all
+    """
+    import docnats
+    from docnats.notebook.letters import run_again
+
+    if bool(ids) == every:
+        raise typer.BadParameter("give the ids of dead letters, or --all")
+    letters = docnats.dead_letters()["id"].tolist() if every else ids or []
+    if not letters:
+        err.print("there are no dead letters")
+        return
+    refused: list[str] = []
+    jobs = run_again(letters, on_refusal=refused.append, wait=True, progress="text")
+    for refusal in refused:
+        err.print(f"warning: {refusal}", markup=False)
+    print_jobs(jobs, as_json=as_json)
+    if refused:
+        raise typer.Exit(ExitCode.FAILED_JOBS)
+    _exit_by_jobs(jobs)
 
 
 @app.command(epilog=EPILOG)

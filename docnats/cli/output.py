@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from docnats.service import Health
 
-__all__ = ["err", "out", "print_health", "print_jobs", "print_taste"]
+__all__ = ["err", "out", "print_dead_letters", "print_health", "print_jobs", "print_taste"]
 
 _UNWRAPPED = 10_000
 """Columns of a pipe or file: what reads it wants whole lines."""
@@ -31,8 +31,7 @@ _TASTE = 160
 def print_jobs(jobs: pd.DataFrame, *, as_json: bool) -> None:
     """Print job rows: a table, or one JSON object a line with all columns."""
     if as_json:
-        lines = jobs.to_json(orient="records", lines=True, date_format="iso", date_unit="us")
-        sys.stdout.write(lines if not lines or lines.endswith("\n") else f"{lines}\n")
+        _print_lines(jobs)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     shown = _COLUMNS if jobs.error_type.notna().any() else _COLUMNS[:-1]
@@ -47,6 +46,26 @@ def print_jobs(jobs: pd.DataFrame, *, as_json: bool) -> None:
         )
     for row in jobs.itertuples():
         table.add_row(*_cells(row)[: len(shown)])
+    out.print(table)
+
+
+def _print_lines(rows: pd.DataFrame) -> None:
+    lines = rows.to_json(orient="records", lines=True, date_format="iso", date_unit="us")
+    sys.stdout.write(lines if not lines or lines.endswith("\n") else f"{lines}\n")
+
+
+def print_dead_letters(letters: pd.DataFrame, *, as_json: bool) -> None:
+    """Print dead letters: a table, or one JSON object a line with all columns."""
+    if as_json:
+        _print_lines(letters)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "at", "kind", "filename", "job_id", "reason"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("id", "at", "kind"))
+    for row in letters.itertuples():
+        told = (row.filename, row.job_id, row.reason)
+        cells = ("" if _missing(cell) else escape(str(cell)) for cell in told)
+        table.add_row(str(row.id), f"{row.at:%Y-%m-%d %H:%M:%S}", escape(str(row.kind)), *cells)
     out.print(table)
 
 

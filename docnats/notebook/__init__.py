@@ -12,6 +12,7 @@ from docnats.notebook.api import (
     submit_many,
 )
 from docnats.notebook.history import attach, batches, dataset, jobs
+from docnats.notebook.letters import dead_letters, requeue
 from docnats.notebook.session import close_session
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "configure_s3_storage",
     "create_document_service",
     "dataset",
+    "dead_letters",
     "health",
     "jobs",
     "process_pdf_with_s3_sync",
+    "requeue",
     "sample_paths",
     "submit_many",
 ]

@@ -5,6 +5,7 @@ from docnats.service.client import S3DocumentClient
 from docnats.service.dataset import Part
 from docnats.service.explain import Explanation, failure_of
 from docnats.service.history import BatchSummary, JobKey, key_of
+from docnats.service.requeue import Requeued
 from docnats.service.results import DocumentResult
 from docnats.service.retry import retryable
 from docnats.service.service import Health, PartHealth, S3DocumentService
@@ -19,6 +20,7 @@ __all__ = [
     "JobKey",
     "Part",
     "PartHealth",
+    "Requeued",
     "S3DocumentClient",
     "S3DocumentService",
     "Sources",

@@ -17,7 +17,7 @@ from docnats.service.sources import Source
 from docnats.service.submission import Submission
 from docnats.storage import Storage, StoredObject
 
-__all__ = ["resubmission", "retryable"]
+__all__ = ["Place", "Resubmission", "look_up", "resubmission", "retryable"]
 
 _SINGLY = 50
 """Documents up to which S3 is asked for each; for more, what is there is listed."""
@@ -71,7 +71,7 @@ async def resubmission(
         config = config.but(timeout=timeout)
     sources = await _find_documents(storage, jobs)
     secrets: dict[str, JsonValue] = {} if password is None else {"password": password}
-    return _Resubmission(
+    return Resubmission(
         bus, storage, config, batch, sources, secrets, jobs=jobs, timeout=timeout, force=force
     )
 
@@ -85,7 +85,7 @@ async def _find_documents(storage: Storage, jobs: Sequence[JobRecord]) -> list[S
         Some are gone; the message names them.
     """
     places = [(job.s3_bucket, job.s3_key) for job in jobs]
-    stored = await _look_up(storage, set(places))
+    stored = await look_up(storage, set(places))
     gone = [job.filename for job, place in zip(jobs, places, strict=True) if place not in stored]
     if gone:
         raise SourceError(
@@ -99,7 +99,8 @@ async def _find_documents(storage: Storage, jobs: Sequence[JobRecord]) -> list[S
     ]
 
 
-async def _look_up(storage: Storage, places: set[Place]) -> dict[Place, StoredObject]:
+async def look_up(storage: Storage, places: set[Place]) -> dict[Place, StoredObject]:
+    """Return what is in S3 at some places; what is not there is left out."""
     found: dict[Place, StoredObject] = {}
     for bucket in {bucket for bucket, _ in places}:
         keys = sorted(key for other, key in places if other == bucket)
@@ -119,7 +120,7 @@ def _common_start(keys: Sequence[str]) -> str:
     return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-class _Resubmission(Submission):
+class Resubmission(Submission):
     """The way back to the queue of jobs that ended; ``sources`` are their documents."""
 
     def __init__(  # noqa: PLR0913 - what a submission takes, and what a retry changes

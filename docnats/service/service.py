@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
 from docnats.errors import DocnatsError
-from docnats.models import WorkerInfo
-from docnats.names import probe_key
+from docnats.models import DeadLetter, WorkerInfo
+from docnats.names import new_batch_id, probe_key
 from docnats.service.client import S3DocumentClient
+from docnats.service.requeue import Requeued, requeue
 
 __all__ = ["Health", "PartHealth", "S3DocumentService"]
 
@@ -88,6 +89,40 @@ class S3DocumentService(S3DocumentClient):
         """Return the live workers."""
         return await self.bus.workers()
 
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Return the job messages that no worker could settle, the oldest first.
+
+        Examples
+        --------
+        >>> [letter.reason for letter in await service.dead_letters()]  # doctest: +SKIP
+        """
+        return await self.bus.dead_letters()
+
+    async def requeue(self, ids: Iterable[int]) -> Requeued:
+        """Run dead letters again, each as a new job of a new batch on the same document.
+
+        A letter is discarded when its new job is on the queue. One that cannot run again, as
+        its message makes no sense or its document is gone, stays, and the others go on.
+
+        Parameters
+        ----------
+        ids : iterable of int
+            Of the letters.
+
+        Raises
+        ------
+        SourceError
+            None of them can run again; the message says why.
+
+        Examples
+        --------
+        >>> done = await service.requeue([7, 8])  # doctest: +SKIP
+        >>> table, why_not = await done.batch.follow(), done.refused  # doctest: +SKIP
+        """
+        batch = new_batch_id()
+        submission, refused = await requeue(self.bus, self.storage, self.config, batch, ids)
+        return Requeued(await self._begin(submission, batch), refused)
+
     async def _check_storage(self) -> str:
         key = probe_key()
         await self.storage.put_bytes(key, _PROBE)
@@ -99,8 +134,11 @@ class S3DocumentService(S3DocumentClient):
 
     async def _check_bus(self) -> str:
         await self.bus.round_trip()
-        backlog = await self.bus.backlog()
-        return f"JetStream answers; {backlog.pending} jobs queued, {backlog.leased} with workers"
+        backlog, dead = await self.bus.backlog(), await self.bus.count_dead_letters()
+        return (
+            f"JetStream answers; {backlog.pending} jobs queued, {backlog.leased} with workers, "
+            f"{dead} dead letter{'' if dead == 1 else 's'}"
+        )
 
     async def _check_workers(self, wait: float) -> str:
         deadline = time.monotonic() + wait

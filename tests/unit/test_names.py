@@ -182,7 +182,7 @@ def test_advisories_are_those_of_the_jobs_stream_and_of_its_workers() -> None:
 @given(tokens, tokens, tokens)
 def test_a_job_is_read_back_from_its_subject(namespace: str, batch: str, job: str) -> None:
     n = Names(namespace)
-    assert n.job_of(n.job_subject(batch, job)) == (batch, job)
+    assert n.addressee(n.job_subject(batch, job)) == (batch, job)
 
 
 @pytest.mark.parametrize(
@@ -199,4 +199,4 @@ def test_a_job_is_read_back_from_its_subject(namespace: str, batch: str, job: st
     ],
 )
 def test_a_subject_that_names_no_job_names_none(subject: str) -> None:
-    assert Names("default").job_of(subject) is None
+    assert Names("default").addressee(subject) is None
