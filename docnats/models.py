@@ -45,6 +45,9 @@ SECRET_OPTIONS = frozenset({"password"})
 _INT64 = 2**63
 """Sizes must fit into a column of the job table."""
 
+_LONGEST_REASON = 500
+"""Characters that tell what is wrong with a message: they must fit into a row and a header."""
+
 
 def utc_now() -> datetime:
     """Return the current time, aware, in UTC."""
@@ -156,9 +159,10 @@ class JobMessage(_Record):
 def _what_is_wrong(error: ValueError) -> str:
     """Return what is wrong with a message, without what is in it."""
     if not isinstance(error, ValidationError):
-        return str(error)
+        return str(error)[:_LONGEST_REASON]
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in found)
+    words = (f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in found)
+    return "; ".join(words)[:_LONGEST_REASON]
 
 
 class JobRecord(_Record):
@@ -319,7 +323,8 @@ class DeadLetter:
             name = json.loads(self.data)["filename"]
         except (ValueError, TypeError, LookupError, RecursionError):
             return None
-        return name if isinstance(name, str) else None
+        # JSON can hold halves of characters, which neither NATS nor pandas take.
+        return name.encode(errors="replace").decode() if isinstance(name, str) else None
 
     def message(self) -> JobMessage:
         """Return the job message; ``UnreadableMessage`` if this version cannot work on it."""

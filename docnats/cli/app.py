@@ -265,9 +265,12 @@ def requeue(
         err.print("there are no dead letters")
         return
     refused: list[str] = []
-    jobs = run_again(letters, on_refusal=refused.append, wait=True, progress="text")
-    for refusal in refused:
+
+    def refuse(refusal: str) -> None:
+        refused.append(refusal)
         err.print(f"warning: {refusal}", markup=False)
+
+    jobs = run_again(letters, on_refusal=refuse, wait=True, progress="text")
     print_jobs(jobs, as_json=as_json)
     if refused:
         raise typer.Exit(ExitCode.FAILED_JOBS)

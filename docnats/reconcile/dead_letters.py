@@ -26,6 +26,9 @@ AT_A_TIME = 100
 TRIES = 5
 """Times that a row is read again because somebody else wrote it."""
 
+LONGEST_NAME = 1024
+"""Characters of a document's name in a row that is made here."""
+
 _ON_THE_QUEUE = frozenset({Why.MAX_DELIVERIES, Why.REFUSED, Why.PASSED_OVER})
 """What leaves the message where it is."""
 
@@ -126,15 +129,18 @@ async def _end(bus: Bus, letter: DeadLetter, message: JobMessage | None) -> None
 
 
 def _record_of(letter: DeadLetter, message: JobMessage | None) -> JobRecord:
-    """Return the record of a job that somebody else than docnats put on the bus."""
+    """Return the record of a job that somebody else than docnats put on the bus.
+
+    It is kept short: a row must fit into a message, whatever the job's own message holds.
+    """
     if message is not None:
-        return JobRecord.of(message)
+        return JobRecord.of(message).but(filename=message.filename[:LONGEST_NAME], options={})
     assert letter.job is not None  # noqa: S101 - the caller has looked
     batch, job_id = letter.job
     return JobRecord(
         job_id=job_id,
         batch=batch,
-        filename=letter.filename or f"(unreadable message {job_id})",
+        filename=(letter.filename or f"(unreadable message {job_id})")[:LONGEST_NAME],
         state=JobState.QUEUED,
         s3_bucket="",
         s3_key="",

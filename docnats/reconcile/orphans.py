@@ -18,8 +18,8 @@ PATIENCE = timedelta(seconds=60)
 """Time for a client that has written ``queued`` to put the message on the queue, and for a
 worker whose message was dropped to settle the job all the same."""
 
-_REASONS = 3
-"""Reasons told, when several messages were dropped."""
+_REASONS, _LONGEST = 3, 200
+"""Reasons told when several messages were dropped, and characters of each."""
 
 
 async def end_orphans(bus: Bus, words: Sequence[GivenUp]) -> list[GivenUp]:
@@ -41,7 +41,7 @@ async def end_orphans(bus: Bus, words: Sequence[GivenUp]) -> list[GivenUp]:
     due = [word for word in words if utc_now() - word.at >= PATIENCE]
     if not due:
         return []
-    reasons = list(dict.fromkeys(word.reason or "no reason given" for word in due))
+    reasons = list(dict.fromkeys(word.reason[:_LONGEST] or "no reason given" for word in due))
     reason = f"its message was taken off the queue: {'; '.join(reasons[:_REASONS])}"
     last = max(due, key=lambda word: word.at)
     for entry in await _orphans(bus, last):

@@ -93,12 +93,12 @@ async def spoil(bus: Bus, sent: JobMessage) -> None:
 
 async def test_a_job_given_up_ends_as_a_failed_row_and_a_dead_letter(bus: Bus) -> None:
     sent = await queue_a_job(bus)
-    await exhaust(bus)
+    deliveries = await exhaust(bus)
     await reconcile(bus)
     await is_put_right(bus, sent, ErrorType.CRASHED)
     (letter,) = await bus.dead_letters()
     assert letter.kind == DeadLetterKind.MAX_DELIVERIES
-    assert "after 2 deliveries" in letter.reason
+    assert f"after {deliveries} deliveries" in letter.reason
     assert letter.message() == sent
     await reconcile(bus)
     assert await bus.dead_letters() == [letter]
@@ -413,3 +413,18 @@ async def test_what_cannot_be_put_right_now_is_put_right_later(bus: Bus) -> None
     await give_back(bus)
     await reconcile(bus)
     assert (await row(bus, stuck)).error_type is ErrorType.UNREADABLE
+
+
+async def test_a_job_too_large_for_a_row_ends_all_the_same(bus: Bus) -> None:
+    """Nobody can write its whole message into a row; the message itself is kept."""
+    if not isinstance(bus, NatsBus):
+        pytest.skip("the fake's rows may have any size")
+    limit = (await bus._connection.link()).max_payload
+    room = limit - 100 - len(message(options={"notes": ""}).to_json())
+    sent = message(options={"notes": "x" * room})
+    too_large = JobRecord.of(sent).failed(ErrorType.CRASHED, "given up")
+    assert len(too_large.to_json()) > limit
+    await bus.publish([sent])
+    await exhaust(bus)
+    await reconcile(bus)
+    await is_put_right(bus, sent, ErrorType.CRASHED)

@@ -124,7 +124,9 @@ def test_health_says_what_is_wrong_by_its_status(home: Path) -> None:
     assert json.loads(done.stdout)["healthy"] is True
 
 
-@pytest.mark.parametrize("command", ["", "demo", "up", "worker", "submit", "jobs", "health"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "up", "worker", "submit", "jobs", "dead-letters", "requeue", "health"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     done = run(*([command] if command else []), "--help")
     assert done.returncode == 0
