@@ -84,7 +84,7 @@ def _examine(stored: StoredJob, word: GivenUp) -> tuple[JobMessage | None, DeadL
         message = JobMessage.read(stored.data, stored.job)
         kind: str = DeadLetterKind.MAX_DELIVERIES
         times = f"{word.deliveries} deliveries" if word.deliveries else "all its deliveries"
-        reason = f"given up after {times}: workers died or stalled on this document"
+        reason = f"given up after {times}: no worker settled it, they died, stalled or were cut off"
     except UnreadableMessage as error:
         kind, reason = error.kind, str(error)
     return message, DeadLetter(
