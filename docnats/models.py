@@ -32,6 +32,7 @@ __all__ = [
     "Poison",
     "Progress",
     "RunningJob",
+    "SenderInfo",
     "WorkerActivity",
     "WorkerInfo",
     "utc_now",
@@ -387,6 +388,28 @@ class Poison(_Record):
     processing_timeout: float
     memory_limit: int
     seen_at: AwareDatetime
+
+
+class SenderInfo(_Record):
+    """A process that sends a batch: its entry in the registry for as long as it does.
+
+    Attributes
+    ----------
+    machine : str
+        Tells apart machines, boots and containers; equal only where process ids mean the same.
+    born : str
+        When the process was started, in whatever its machine counts; empty if not known.
+    suspected : bool
+        Somebody missed its signs of life; the next one makes it good.
+    """
+
+    batch: str
+    host: str
+    pid: int
+    machine: str = ""
+    born: str = ""
+    suspected: bool = False
+    started_at: AwareDatetime
 
 
 @dataclass(frozen=True, slots=True)

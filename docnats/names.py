@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,13 +21,16 @@ __all__ = [
     "DOCUMENT",
     "PAGES",
     "PRIORITY",
+    "PROBE_PREFIX",
     "RAW_PREFIX",
     "RESULT_PARTS",
+    "RESULT_PREFIX",
     "WORDS",
     "Names",
     "new_batch_id",
     "new_job_id",
     "new_watcher",
+    "owner",
     "poison_key",
     "probe_key",
     "raw_key",
@@ -37,6 +40,8 @@ __all__ = [
 ]
 
 RAW_PREFIX = "raw/"
+RESULT_PREFIX = "processed/"
+PROBE_PREFIX = "health/"
 PAGES = "pages.parquet"
 WORDS = "words.parquet"
 DOCUMENT = "document.json"
@@ -46,6 +51,9 @@ PRIORITY = "normal"
 """The one priority in use; its place in the subject lets others have their own consumer."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UPLOAD = re.compile(rf"{RAW_PREFIX}({_TOKEN.pattern})\.pdf")
+_RESULT = re.compile(rf"{RESULT_PREFIX}({_TOKEN.pattern})/")
+_STATES = re.compile(r"KV_docnats-(.+)-states")
 
 
 def raw_key(request_id: str) -> str:
@@ -55,7 +63,7 @@ def raw_key(request_id: str) -> str:
 
 def result_key(request_id: str) -> str:
     """Return the S3 prefix under which a job's result objects are."""
-    return f"processed/{request_id}/"
+    return f"{RESULT_PREFIX}{request_id}/"
 
 
 def result_part(request_id: str, part: str) -> str:
@@ -65,7 +73,13 @@ def result_part(request_id: str, part: str) -> str:
 
 def probe_key() -> str:
     """Return a fresh S3 key for a health check's put, get and delete."""
-    return f"health/{uuid.uuid4().hex}"
+    return f"{PROBE_PREFIX}{uuid.uuid4().hex}"
+
+
+def owner(key: str) -> str | None:
+    """Return the id of the job that an S3 key was made for; None for a key of another kind."""
+    found = _UPLOAD.fullmatch(key) or _RESULT.match(key)
+    return found[1] if found else None
 
 
 def new_job_id() -> str:
@@ -216,6 +230,17 @@ class Names:
         """Return the subject that stands for a job's KV key."""
         return f"$KV.{self.states_bucket}.{self.state_key(batch, job_id)}"
 
+    def job_of(self, subject: str) -> tuple[str, str]:
+        """Return the batch and job id that the subject of a message or of a state ends in."""
+        batch, job_id = subject.split(".")[-2:]
+        return batch, job_id
+
+    def foreign_states(self, streams: Iterable[str]) -> dict[str, str]:
+        """Return which of some streams hold other namespaces' job states, by namespace."""
+        found = {match[1]: name for name in streams if (match := _STATES.fullmatch(name))}
+        found.pop(self.namespace, None)
+        return found
+
     def batch_states_filter(self, batch: str | None = None) -> str:
         """Return the subjects that stand for the KV keys of a batch, or of all."""
         return f"$KV.{self.states_bucket}.{'*' if batch is None else _token(batch)}.*"
@@ -261,6 +286,25 @@ class Names:
     def poison_key_of(self, subject: str) -> str:
         """Return the key that a subject of the poison bucket stands for."""
         return subject.removeprefix(f"$KV.{self.poison_bucket}.")
+
+    @property
+    def sending_bucket(self) -> str:
+        """The KV bucket of the batches that are being sent."""
+        return f"docnats-{self.namespace}-sending"
+
+    @property
+    def sending_stream(self) -> str:
+        """The stream that holds the bucket of batches being sent."""
+        return f"KV_{self.sending_bucket}"
+
+    @property
+    def sending_filter(self) -> str:
+        """The subjects that stand for the keys of batches being sent."""
+        return f"$KV.{self.sending_bucket}.*"
+
+    def sending_subject(self, batch: str) -> str:
+        """Return the subject that stands for the key of a batch being sent."""
+        return f"$KV.{self.sending_bucket}.{_token(batch)}"
 
     @property
     def probe_subject(self) -> str:

@@ -1,7 +1,17 @@
-"""The control bus: job queue, job states, progress, cancels and workers on NATS JetStream."""
+"""The control bus on NATS JetStream: job queue, job states, signals, workers and senders."""
 
 from docnats.bus.client import NatsBus
-from docnats.bus.port import Backlog, Bus, GivenUp, Lease, PoisonEntry, StateEntry, StoredJob, Why
+from docnats.bus.port import (
+    Backlog,
+    Bus,
+    GivenUp,
+    Lease,
+    PoisonEntry,
+    SenderEntry,
+    StateEntry,
+    StoredJob,
+    Why,
+)
 from docnats.bus.schema import MAX_POISON, WORKER_TTL
 
 __all__ = [
@@ -13,6 +23,7 @@ __all__ = [
     "Lease",
     "NatsBus",
     "PoisonEntry",
+    "SenderEntry",
     "StateEntry",
     "StoredJob",
     "Why",

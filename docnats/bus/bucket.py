@@ -1,4 +1,4 @@
-"""Reading a KV bucket: what it holds now, and every change from then on."""
+"""Reading a KV bucket: what it holds now, every change from then on, or its keys alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from docnats.bus.connection import Connection
 from docnats.bus.link import Inbox, Link, LinkLost, status
 from docnats.names import new_watcher
 
-__all__ = ["Sequences", "current", "follow", "sequences", "uncollected"]
+__all__ = ["Sequences", "current", "follow", "sequences", "subjects_of", "uncollected"]
 
 T = TypeVar("T")
 
@@ -109,6 +109,19 @@ async def follow(
         finally:
             with suppress(LinkLost):  # it is then forgotten after IDLE_SECONDS
                 await link.tell(f"$JS.API.CONSUMER.DELETE.{consumer}")
+
+
+async def subjects_of(connection: Connection, stream: str, subject: str) -> list[str]:
+    """Return the subjects that match of which a stream holds a message."""
+    found: list[str] = []
+    while True:
+        request = {"subjects_filter": subject, "offset": len(found)}
+        info = await connection.api(f"STREAM.INFO.{stream}", request)
+        page = info["state"].get("subjects") or {}
+        found += page
+        # The server gives at most 100,000 at a time.
+        if not page or len(found) >= info.get("total", 0):
+            return found
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
+from docnats.bus.bucket import subjects_of
 from docnats.bus.connection import Answer, Connection, Refusal
 from docnats.bus.link import Request, status
 from docnats.bus.port import Backlog, Lease, listed, now
@@ -192,6 +193,13 @@ class JobQueue:
             [Request(get, json.dumps(query).encode()) for query in queries]
         )
         return {job for job, answer in zip(jobs, answers, strict=True) if _found(answer)}
+
+    async def queued(self, batch: str | None = None) -> set[tuple[str, str]]:
+        """Return the jobs of a batch, or all, that are on the queue or with a worker."""
+        names = self._names
+        subjects = names.jobs_filter if batch is None else names.batch_jobs_filter(batch)
+        found = await subjects_of(self._connection, names.jobs_stream, subjects)
+        return {names.job_of(subject) for subject in found}
 
     async def backlog(self) -> Backlog:
         """Return how many jobs wait and how many are with workers."""

@@ -9,7 +9,15 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-from docnats.models import DeadLetter, JobMessage, JobRecord, PageProgress, Poison, WorkerInfo
+from docnats.models import (
+    DeadLetter,
+    JobMessage,
+    JobRecord,
+    PageProgress,
+    Poison,
+    SenderInfo,
+    WorkerInfo,
+)
 
 __all__ = [
     "Backlog",
@@ -17,6 +25,7 @@ __all__ = [
     "GivenUp",
     "Lease",
     "PoisonEntry",
+    "SenderEntry",
     "StateEntry",
     "StoredJob",
     "Why",
@@ -140,6 +149,23 @@ class StoredJob:
     data: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class SenderEntry:
+    """A sender as the registry keeps it.
+
+    Attributes
+    ----------
+    revision : int
+        Rises with every sign of life; the token of the next one.
+    silent : float
+        Seconds since its last sign of life, by the server's clock.
+    """
+
+    sender: SenderInfo
+    revision: int
+    silent: float
+
+
 def listed(job_ids: Iterable[str] | str) -> list[str]:
     """Return job ids; one may be given by itself."""
     return [job_ids] if isinstance(job_ids, str) else list(job_ids)
@@ -222,6 +248,12 @@ class Bus(Protocol):
 
         A job that a worker has taken is dropped too: the worker goes on, but the job is not
         delivered again.
+        """
+
+    async def queued(self, batch: str | None = None) -> set[tuple[str, str]]:
+        """Return the jobs of a batch, or all, that are on the queue or with a worker.
+
+        Each is its batch and its id.
         """
 
     async def backlog(self) -> Backlog:
@@ -349,6 +381,34 @@ class Bus(Protocol):
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers."""
+
+    async def enlist(self, sender: SenderInfo, revision: int = 0) -> int:
+        """Enter a batch's sender into the registry, or let it give a sign of life.
+
+        Parameters
+        ----------
+        revision : int
+            Of its last sign of life; 0 for the first.
+
+        Returns
+        -------
+        int
+            The new revision.
+
+        Raises
+        ------
+        StateConflict
+            Another process sends this batch, or somebody took the entry away.
+        """
+
+    async def delist(self, batch: str) -> None:
+        """Take a batch's sender out of the registry; fine if there is none."""
+
+    async def senders(self) -> list[SenderEntry]:
+        """Return the senders, those too that have given no sign of life for long."""
+
+    async def foreign_jobs(self) -> set[str]:
+        """Return the ids of the jobs that other namespaces on the same servers know."""
 
     async def round_trip(self) -> float:
         """Write something to JetStream and return the seconds until it was confirmed."""

@@ -177,6 +177,12 @@ def _streams(names: Names, replicas: int) -> list[dict[str, Any]]:
             "max_msgs": MAX_POISON,
             "max_age": KEPT,
         },
+        {
+            **common,
+            **bucket,
+            "name": names.sending_stream,
+            "subjects": [names.sending_filter],
+        },
     ]
 
 

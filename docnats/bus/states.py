@@ -20,7 +20,7 @@ from docnats.errors import BusError, StateConflict
 from docnats.models import JobRecord
 from docnats.names import Names
 
-__all__ = ["JobStates"]
+__all__ = ["WRONG_REVISION", "JobStates", "last_message"]
 
 log = logging.getLogger(__name__)
 
@@ -104,15 +104,7 @@ class JobStates:
         return StateEntry(record, stored["seq"])
 
     async def _last(self, subject: str) -> dict[str, Any] | None:
-        endpoint = f"STREAM.MSG.GET.{self._names.states_stream}"
-        try:
-            answer = await self._connection.api(endpoint, {"last_by_subj": subject})
-        except Refusal as refusal:
-            if refusal.code == NOT_FOUND:
-                return None
-            raise
-        message: dict[str, Any] = answer["message"]
-        return message
+        return await last_message(self._connection, self._names.states_stream, subject)
 
     async def states(self, batch: str | None = None) -> list[StateEntry]:
         """Return the records of a batch, or all."""
@@ -146,6 +138,18 @@ class JobStates:
         requests = [Request(subject, json.dumps({"filter": key}).encode()) for key in filters]
         for answer in await self._connection.ask_all(requests):
             answer.json()
+
+
+async def last_message(connection: Connection, stream: str, subject: str) -> dict[str, Any] | None:
+    """Return the last message of a subject as the stream's leader has it, or None."""
+    try:
+        answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+    except Refusal as refusal:
+        if refusal.code == NOT_FOUND:
+            return None
+        raise
+    message: dict[str, Any] = answer["message"]
+    return message
 
 
 def _entries(messages: Sequence[Msg]) -> list[StateEntry]:

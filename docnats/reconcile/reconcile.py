@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docnats.bus import Bus
 from docnats.reconcile.dead_letters import bury_undeliverable
+from docnats.reconcile.senders import settle_dead_senders
 
 __all__ = ["reconcile"]
 
@@ -20,3 +21,4 @@ async def reconcile(bus: Bus) -> None:
         NATS does not answer; run it again later.
     """
     await bury_undeliverable(bus)
+    await settle_dead_senders(bus)

@@ -40,6 +40,7 @@ class Connected:
         self._nats_config = nats_config or NatsConfig()
         self._open = AsyncExitStack()
         self._sending: dict[asyncio.Task[None], Submission] = {}
+        self._abandoning: set[asyncio.Task[None]] = set()
         self._ports: tuple[Bus, Storage] | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,10 +78,11 @@ class Connected:
             self._open = opening.pop_all()
 
     async def close(self) -> None:
-        """Close the connections; uploads that still go on are stopped first."""
+        """Close the connections; uploads that still go on are stopped, and their rows fail."""
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
+        await asyncio.gather(*self._abandoning)
         self._ports = None
         await self._open.aclose()
 
@@ -112,8 +114,18 @@ class Connected:
             table.apply(entry.record, entry.revision)
         sending = asyncio.create_task(submission.send(), name=f"docnats-send-{batch}")
         self._sending[sending] = submission
-        sending.add_done_callback(self._sending.pop)
+        sending.add_done_callback(self._end_sending)
         return Batch(self.bus, table, sending)
+
+    def _end_sending(self, task: asyncio.Task[None]) -> None:
+        submission = self._sending.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error:
+            why = f"sending the batch stopped: {error}" if error else "its client was closed"
+            reason = f"not sent, because {why}; submit the file again"
+            abandoning = asyncio.create_task(submission.abandon(reason))
+            self._abandoning.add(abandoning)
+            abandoning.add_done_callback(self._abandoning.discard)
 
     async def _register(self, submission: Submission) -> list[StateEntry]:
         registering = asyncio.ensure_future(submission.register())
@@ -123,4 +135,5 @@ class Connected:
             # Rows that are there already would wait for ever for their documents.
             written = await registering
             await cancel_jobs(self.bus, [entry.record for entry in written])
+            await submission.abandon()
             raise

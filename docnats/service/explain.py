@@ -146,7 +146,7 @@ _HAPPENED = {
     ErrorType.CRASHED: "The parser crashed on it; no other document was harmed.",
     ErrorType.TOO_LARGE: "It is larger than the configured limit.",
     ErrorType.STORAGE: "The document or its result could not be moved to or from S3.",
-    ErrorType.NOT_SENT: "The process that submitted it ended before the document was in S3.",
+    ErrorType.NOT_SENT: "The process that submitted it ended before its turn came.",
     ErrorType.UNREADABLE: "The workers cannot make sense of its job message.",
     ErrorType.CANCELLED: "It was cancelled before it ended.",
     ErrorType.INTERNAL: "A fault of docnats itself.",

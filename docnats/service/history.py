@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from docnats.bus import Bus, StateEntry
-from docnats.errors import ConfigError, TableError
+from docnats.errors import ConfigError, ErrorType, TableError
 from docnats.models import JobRecord, JobState, utc_now
 from docnats.names import new_batch_id, valid_token
+from docnats.reconcile import settle_dead_senders
 from docnats.service.batch import Batch
 from docnats.table import JobTable
 
@@ -106,6 +107,7 @@ async def list_jobs(
         There is no such state, or ``since`` is no time.
     """
     begin, wanted = _begin(since), _states(state)
+    await settle_dead_senders(bus)
     records = [entry.record for entry in await bus.states(batch)]
     return sorted(
         (
@@ -148,6 +150,7 @@ def _states(state: States | None) -> frozenset[JobState]:
 
 async def list_batches(bus: Bus) -> list[BatchSummary]:
     """Return one summary a batch, the newest first."""
+    await settle_dead_senders(bus)
     batches: dict[str, list[JobRecord]] = {}
     for entry in await bus.states():
         batches.setdefault(entry.record.batch, []).append(entry.record)
@@ -169,9 +172,25 @@ async def new_batch(bus: Bus, name: str | None) -> str:
         raise ConfigError(
             f"batch={name!r}: a name is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"
         )
-    if await bus.states(name):
-        raise ConfigError(f"batch={name!r}: there is such a batch already; choose another name")
+    await settle_dead_senders(bus)
+    if known := await bus.states(name):
+        raise ConfigError(
+            f"batch={name!r}: there is such a batch already; choose another name"
+            + _unsent(name, [entry.record for entry in known])
+        )
     return name
+
+
+def _unsent(batch: str, records: Sequence[JobRecord]) -> str:
+    """Return what to do about the files of a batch that were never sent, if there are any."""
+    never = [r.filename for r in sorted(records, key=_place) if r.error_type is ErrorType.NOT_SENT]
+    if not never:
+        return ""
+    return (
+        f". Of its {len(records)} files {len(never)} were never sent ({named(never)}): submit "
+        f'those again. All are listed by jobs = docnats.jobs("{batch}", state="failed"), then '
+        'jobs[jobs.error_type == "not_sent"].filename'
+    )
 
 
 async def attach_batch(bus: Bus, batch: str) -> Batch:
@@ -182,6 +201,7 @@ async def attach_batch(bus: Bus, batch: str) -> Batch:
     ConfigError
         There is no such batch.
     """
+    await settle_dead_senders(bus)
     table = JobTable(batch)
     for entry in sorted(await bus.states(batch), key=lambda entry: entry.record.position):
         table.apply(entry.record, entry.revision)

@@ -1,4 +1,4 @@
-"""Sends the documents of one batch: put, state, tell."""
+"""Sends the documents of one batch: put, tell, state."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from docnats.config import ProcessingConfig
 from docnats.errors import ErrorType, StorageError, ungrouped
 from docnats.models import SECRET_OPTIONS, JobMessage, JobRecord, JobState, utc_now
 from docnats.names import DOCUMENT, RESULT_PARTS, new_job_id, raw_key, result_part
+from docnats.service.presence import Presence
 from docnats.service.sources import Source
 from docnats.storage import Storage
 
@@ -65,6 +66,7 @@ class Submission:
         ]
         self._sent: asyncio.Queue[StateEntry | None] = asyncio.Queue(maxsize=4 * _GROUP)
         self._cancelled: set[str] = set()
+        self._presence = Presence(bus, batch)
 
     def _new_record(self, position: int, source: Source) -> JobRecord:
         job_id = new_job_id()
@@ -84,9 +86,20 @@ class Submission:
         )
 
     async def register(self) -> list[StateEntry]:
-        """Write a record for every document, so that none can be forgotten."""
+        """Write a record for every document, so that none can be forgotten.
+
+        Raises
+        ------
+        ConfigError
+            Another process is sending a batch of this name.
+        """
+        await self._presence.begin()
         records = [record for _, record in self._jobs]
-        revisions = await self._bus.put_states(records)
+        try:
+            revisions = await self._bus.put_states(records)
+        except BaseException:
+            await self._presence.give_up()
+            raise
         entries = [StateEntry(*pair) for pair in zip(records, revisions, strict=True)]
         self._revisions = dict(zip((r.job_id for r in records), revisions, strict=True))
         return entries
@@ -101,6 +114,11 @@ class Submission:
                     for _ in range(min(self._config.max_uploads, len(self._jobs))):
                         lanes.create_task(self._upload_all(jobs))
                 await self._sent.put(None)
+        await self._presence.end()
+
+    async def abandon(self, reason: str | None = None) -> None:
+        """Let what was not sent fail as ``not_sent``, once :meth:`send` runs no more."""
+        await self._presence.give_up(reason)
 
     def skip(self, job_ids: Iterable[str]) -> None:
         """Upload no more of these jobs' documents: they were cancelled."""
@@ -108,6 +126,8 @@ class Submission:
 
     async def _upload_all(self, jobs: Iterator[tuple[Source, JobRecord]]) -> None:
         for source, record in jobs:
+            if self._presence.taken_for_dead:
+                return
             if record.job_id in self._cancelled:
                 continue
             sent = await self._upload(source, record)
@@ -145,21 +165,39 @@ class Submission:
             await self._tell(group)
 
     async def _tell(self, group: list[StateEntry]) -> None:
-        """Move a group of jobs on in the table, then put the queued ones on the queue.
+        """Put a group of jobs on the queue, then move them on in the table.
 
-        A job that was cancelled meanwhile keeps that state, and its document is deleted.
+        In this order, a row that says ``queued`` always has its message. A worker may be
+        faster than the second step; its state then stays.
         """
+        queued = [entry.record for entry in group if entry.record.state is JobState.QUEUED]
+        await self._bus.publish(await asyncio.gather(*map(self._message, queued)))
         outcomes = await self._bus.update_states(group)
-        queued, cancelled = [], []
-        for entry, written in zip(group, outcomes, strict=True):
-            if written is None:
-                cancelled.append(entry.record)
-            elif entry.record.state is JobState.QUEUED:
-                queued.append(entry.record)
-        messages = await asyncio.gather(*(self._message(record) for record in queued))
-        await self._bus.publish(messages)
-        uploads = ((record.s3_key, raw_key(record.job_id)) for record in cancelled)
+        overtaken = [e.record for e, new in zip(group, outcomes, strict=True) if new is None]
+        if overtaken:
+            await self._take_back_ended(overtaken)
+
+    async def _take_back_ended(self, overtaken: Sequence[JobRecord]) -> None:
+        """Of jobs whose state somebody else wrote, take back those that no worker is to have.
+
+        They were cancelled; or this process was stalled, and taken for dead.
+        """
+        known = await asyncio.gather(*(self._bus.get_state(r.batch, r.job_id) for r in overtaken))
+        ended = [
+            record
+            for record, entry in zip(overtaken, known, strict=True)
+            if entry is None or _never_to_run(entry.record)
+        ]
+        await self._bus.drop_queued(self._batch, [record.job_id for record in ended])
+        uploads = ((record.s3_key, raw_key(record.job_id)) for record in ended)
         await self._storage.delete(key for key, upload in uploads if key == upload)
+        if ended:
+            log.info(
+                "batch %s: %d jobs taken back, the first is %s",
+                self._batch,
+                len(ended),
+                ended[0].job_id,
+            )
 
     async def _message(self, record: JobRecord) -> JobMessage:
         urls: dict[str, str] = {}
@@ -185,3 +223,7 @@ class Submission:
             options=self._options,
             force=self._force,
         )
+
+
+def _never_to_run(record: JobRecord) -> bool:
+    return record.state is JobState.CANCELLED or record.error_type is ErrorType.NOT_SENT

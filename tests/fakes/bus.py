@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Generic, TypeVar
 
-from docnats.bus import Backlog, GivenUp, Lease, PoisonEntry, StateEntry, StoredJob, Why
+from docnats.bus import (
+    Backlog,
+    GivenUp,
+    Lease,
+    PoisonEntry,
+    SenderEntry,
+    StateEntry,
+    StoredJob,
+    Why,
+)
 from docnats.bus.port import listed
 from docnats.bus.schema import HAND_BACKS
 from docnats.errors import BusError, StateConflict, UnreadableMessage
@@ -19,6 +28,7 @@ from docnats.models import (
     JobRecord,
     PageProgress,
     Poison,
+    SenderInfo,
     WorkerInfo,
     utc_now,
 )
@@ -82,6 +92,7 @@ class FakeBus:
     Clients and workers of one test share one object. :meth:`expire_leases` makes every lease
     end now, :meth:`put` puts anything at all on the queue, :meth:`terminate` drops a message as
     the worker of another make does, and :meth:`lose_word` forgets what is not yet taken.
+    :meth:`silence` makes it long ago that a sender gave a sign of life.
     """
 
     def __init__(
@@ -104,7 +115,9 @@ class FakeBus:
         self._deliveries = max_deliver + HAND_BACKS
         self._max_payload = max_payload
         self._worker_ttl = worker_ttl
+        self.foreign: set[str] = set()
         self._workers: dict[str, tuple[float, WorkerInfo]] = {}
+        self._senders: dict[str, tuple[float, SenderInfo, int]] = {}
         self._revision = 0
         self._changed = asyncio.Event()
         self._watchers = Listeners[StateEntry]()
@@ -242,6 +255,9 @@ class FakeBus:
             del self.queue[key]
         return len(dropped)
 
+    async def queued(self, batch: str | None = None) -> set[Key]:
+        return {key for key in self.queue if batch in (None, key[0])}
+
     async def backlog(self) -> Backlog:
         leased = sum(queued.attempt > 0 for queued in self.queue.values())
         return Backlog(pending=len(self.queue) - leased, leased=leased)
@@ -336,6 +352,30 @@ class FakeBus:
 
     async def workers(self) -> list[WorkerInfo]:
         return [worker for until, worker in self._workers.values() if until > now()]
+
+    async def enlist(self, sender: SenderInfo, revision: int = 0) -> int:
+        _, known, last = self._senders.get(sender.batch, (0, None, 0))
+        if last != revision and known != sender:
+            raise StateConflict(f"batch {sender.batch}: another process sends it")
+        self._revision += 1
+        self._senders[sender.batch] = (now(), sender, self._revision)
+        return self._revision
+
+    def silence(self, batch: str, seconds: float) -> None:
+        seen, sender, revision = self._senders[batch]
+        self._senders[batch] = (seen - seconds, sender, revision)
+
+    async def delist(self, batch: str) -> None:
+        self._senders.pop(batch, None)
+
+    async def senders(self) -> list[SenderEntry]:
+        return [
+            SenderEntry(sender, revision, now() - seen)
+            for seen, sender, revision in self._senders.values()
+        ]
+
+    async def foreign_jobs(self) -> set[str]:
+        return set(self.foreign)
 
     async def round_trip(self) -> float:
         return 0.0

@@ -20,6 +20,7 @@ from docnats.models import (
     JobState,
     PageProgress,
     Poison,
+    SenderInfo,
     WorkerInfo,
     utc_now,
 )
@@ -537,6 +538,62 @@ async def test_workers_are_listed_from_their_announcement_to_their_withdrawal(bu
     await bus.withdraw("host-1-aa")
     await bus.withdraw("never-there")
     assert await bus.workers() == [busy]
+
+
+# --- senders
+
+
+def sender(batch: str = "b", **changes: object) -> SenderInfo:
+    made = SenderInfo(batch=batch, host="laptop", pid=17, started_at=utc_now())
+    return made.but(**changes)
+
+
+async def test_senders_are_listed_until_they_leave_and_each_sign_of_life_is_fresh(bus: Bus) -> None:
+    assert await bus.senders() == []
+    mine = sender()
+    first = await bus.enlist(mine)
+    await bus.enlist(sender("c"))
+    await asyncio.sleep(0.2)
+    silent = {entry.sender.batch: entry.silent for entry in await bus.senders()}
+    assert set(silent) == {"b", "c"}
+    assert all(0.1 < seconds < LIMIT for seconds in silent.values())
+    second = await bus.enlist(mine, first)
+    (found,) = [entry for entry in await bus.senders() if entry.sender == mine]
+    assert (found.revision, found.silent < silent["b"]) == (second, True)
+    assert second > first
+    await bus.delist("b")
+    await bus.delist("b")
+    assert [entry.sender.batch for entry in await bus.senders()] == ["c"]
+
+
+async def test_a_batch_has_one_sender_and_one_that_was_removed_learns_of_it(bus: Bus) -> None:
+    mine = sender()
+    revision = await bus.enlist(mine)
+    with pytest.raises(StateConflict):
+        await bus.enlist(mine.but(pid=18))
+    assert await bus.enlist(mine) > 0  # its own, written twice
+    (entry,) = await bus.senders()
+    with pytest.raises(StateConflict):
+        await bus.enlist(mine.but(suspected=True), entry.revision + 1)
+    await bus.enlist(mine.but(suspected=True), entry.revision)
+    with pytest.raises(StateConflict):
+        await bus.enlist(mine, revision)
+    await bus.delist("b")
+    with pytest.raises(StateConflict):
+        await bus.enlist(mine, entry.revision)
+    assert await bus.senders() == []
+
+
+async def test_the_jobs_on_the_queue_are_known_whether_leased_or_not(bus: Bus) -> None:
+    jobs = [message(), message(), message("c")]
+    await bus.publish(jobs)
+    lease = await pull_one(bus)
+    keys = [(job.batch, job.request_id) for job in jobs]
+    assert await bus.queued("b") == set(keys[:2])
+    assert await bus.queued() == set(keys)
+    await lease.ack()
+    assert await bus.queued("b") == {keys[1]}
+    assert await bus.queued("nothing") == set()
 
 
 async def test_a_round_trip_leaves_no_trace(bus: Bus) -> None:

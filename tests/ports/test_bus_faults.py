@@ -700,3 +700,39 @@ async def test_what_nobody_can_be_told_of_stays_on_the_queue(nats_config: NatsCo
         await bus.publish([good := message()])
         assert (await pull_one(bus)).message == good
         assert await bus.backlog() == (0, 2)
+
+
+# --- other namespaces
+
+
+async def test_the_jobs_of_other_namespaces_are_known_by_their_ids(
+    bus: NatsBus, nats_config: NatsConfig
+) -> None:
+    """Two installations may share a bucket: neither may take the other's objects for rubbish."""
+    mine, theirs = record(), record()
+    await bus.put_states([mine])
+    other = nats_config.but(namespace=f"{nats_config.namespace}-other")
+    async with NatsBus(other) as neighbour:
+        await neighbour.ensure()
+        await neighbour.put_states([theirs])
+        assert {mine.job_id, theirs.job_id} & await bus.foreign_jobs() == {theirs.job_id}
+        assert {mine.job_id, theirs.job_id} & await neighbour.foreign_jobs() == {mine.job_id}
+
+
+async def test_the_queue_is_read_beyond_what_the_server_lists_at_a_time(
+    bus: NatsBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [message() for _ in range(5)]
+    await bus.publish(jobs)
+    ask = bus._connection.api
+
+    async def two_at_a_time(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await ask(endpoint, body)
+        first = body["offset"]
+        subjects = sorted((await ask(endpoint, {**body, "offset": 0}))["state"]["subjects"])
+        answer["state"]["subjects"] = dict.fromkeys(subjects[first : first + 2], 1)
+        answer["total"] = len(subjects)
+        return answer
+
+    monkeypatch.setattr(bus._connection, "api", two_at_a_time)
+    assert await bus.queued("b") == {(job.batch, job.request_id) for job in jobs}
