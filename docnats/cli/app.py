@@ -19,6 +19,7 @@ from docnats.cli.output import (
     print_dead_letters,
     print_health,
     print_jobs,
+    print_leftovers,
     print_taste,
 )
 from docnats.config import ProcessingConfig
@@ -286,6 +287,31 @@ def health(*, as_json: Json = False) -> None:
     print_health(report, as_json=as_json)
     if not report.healthy:
         raise typer.Exit(ExitCode.FAILED_JOBS)
+
+
+@app.command(epilog=EPILOG)
+def gc(
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete what is found.")] = False,
+    older_than: Annotated[
+        str, typer.Option(help="Only what was last written longer ago, for example '7 days'.")
+    ] = "24h",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a leftover.")
+    ] = False,
+) -> None:
+    """Find what is in S3 and no job needs; delete it with --delete.
+
+    Documents whose job was never sent or is not known, results of jobs that did
+    not end well, uploads in parts that were never finished.
+
+      docnats gc
+      docnats gc --delete --older-than '7 days'
+    """
+    import docnats
+
+    found = docnats.gc(delete=delete, older_than=older_than)
+    print_leftovers(found, deleted=delete, as_json=as_json)
 
 
 @app.command()

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
     from docnats.service import Health
 
-__all__ = ["err", "out", "print_dead_letters", "print_health", "print_jobs", "print_taste"]
+__all__ = [
+    "err",
+    "out",
+    "print_dead_letters",
+    "print_health",
+    "print_jobs",
+    "print_leftovers",
+    "print_taste",
+]
 
 _UNWRAPPED = 10_000
 """Columns of a pipe or file: what reads it wants whole lines."""
@@ -89,6 +97,29 @@ def _missing(value: Any) -> bool:
     import pandas as pd
 
     return bool(pd.isna(value))
+
+
+def print_leftovers(leftovers: pd.DataFrame, *, deleted: bool, as_json: bool) -> None:
+    """Print what `docnats gc` found: a table and its sum, or one JSON object a line."""
+    if as_json:
+        _print_lines(leftovers)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("kind", "key", "KB", "modified", "why"):
+        table.add_column(name, justify="right" if name == "KB" else "left", overflow="fold")
+    for row in leftovers.itertuples():
+        table.add_row(*_leftover_cells(row))
+    if len(leftovers):
+        out.print(table)
+    megabytes = int(leftovers["bytes"].sum()) / 1024 / 1024
+    told = "deleted" if deleted else "found"
+    hint = "; delete them with --delete" if len(leftovers) and not deleted else ""
+    out.print(f"{len(leftovers):,} leftovers, {megabytes:,.1f} MB, {told}{hint}")
+
+
+def _leftover_cells(row: Any) -> list[str]:
+    size, modified = f"{row.bytes / 1024:,.0f}", f"{row.modified:%Y-%m-%d %H:%M}"
+    return [row.kind, escape(row.key), size, modified, row.why]
 
 
 def print_taste(texts: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ from docnats.notebook.api import (
     sample_paths,
     submit_many,
 )
+from docnats.notebook.cleaning import gc
 from docnats.notebook.history import attach, batches, dataset, jobs
 from docnats.notebook.letters import dead_letters, requeue
 from docnats.notebook.session import close_session
@@ -26,6 +27,7 @@ __all__ = [
     "create_document_service",
     "dataset",
     "dead_letters",
+    "gc",
     "health",
     "jobs",
     "process_pdf_with_s3_sync",

@@ -5,6 +5,7 @@ from docnats.service.client import S3DocumentClient
 from docnats.service.dataset import Part
 from docnats.service.explain import Explanation, failure_of
 from docnats.service.history import BatchSummary, JobKey, key_of
+from docnats.service.leftovers import Leftover, LeftoverKind
 from docnats.service.requeue import Requeued
 from docnats.service.results import DocumentResult
 from docnats.service.retry import retryable
@@ -18,6 +19,8 @@ __all__ = [
     "Explanation",
     "Health",
     "JobKey",
+    "Leftover",
+    "LeftoverKind",
     "Part",
     "PartHealth",
     "Requeued",

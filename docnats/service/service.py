@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from html import escape
 from typing import Any
 
@@ -13,6 +14,7 @@ from docnats.errors import DocnatsError
 from docnats.models import DeadLetter, WorkerInfo
 from docnats.names import new_batch_id, probe_key
 from docnats.service.client import S3DocumentClient
+from docnats.service.leftovers import Leftover, collect_leftovers
 from docnats.service.requeue import Requeued, requeue
 
 __all__ = ["Health", "PartHealth", "S3DocumentService"]
@@ -122,6 +124,12 @@ class S3DocumentService(S3DocumentClient):
         batch = new_batch_id()
         submission, refused = await requeue(self.bus, self.storage, self.config, batch, ids)
         return Requeued(await self._begin(submission, batch), refused)
+
+    async def gc(
+        self, *, delete: bool = False, older_than: timedelta = timedelta(hours=24)
+    ) -> list[Leftover]:
+        """Find what is in S3 and no job needs; delete it if asked to. See :func:`docnats.gc`."""
+        return await collect_leftovers(self.bus, self.storage, delete=delete, older_than=older_than)
 
     async def _check_storage(self) -> str:
         key = probe_key()

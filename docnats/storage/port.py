@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = ["Storage", "StoredObject"]
+__all__ = ["Storage", "StoredObject", "UnfinishedUpload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,26 @@ class StoredObject:
     size: int
     sha256: str | None = None
     modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """An upload in parts that was begun and neither completed nor aborted.
+
+    Attributes
+    ----------
+    upload_id : str
+        Names it together with the key; there may be several of one key.
+    size : int
+        Bytes of the parts that have arrived: stored, paid for and not listed as an object.
+    begun : datetime
+        UTC.
+    """
+
+    key: str
+    upload_id: str
+    size: int
+    begun: datetime
 
 
 class Storage(Protocol):
@@ -92,3 +112,9 @@ class Storage(Protocol):
 
     def list(self, prefix: str, *, bucket: str | None = None) -> AsyncIterator[StoredObject]:
         """Iterate over the objects whose keys start with ``prefix``, in key order."""
+
+    def unfinished(self) -> AsyncIterator[UnfinishedUpload]:
+        """Iterate over the bucket's uploads in parts that are not finished, in any order."""
+
+    async def abort(self, uploads: Iterable[UnfinishedUpload]) -> None:
+        """Give up uploads and delete their parts; those that are finished by now are fine."""

@@ -16,7 +16,8 @@ from docnats.storage.connection import ANY_REGION, Connection
 from docnats.storage.content import BLOCK, Bytes, Content, Hashed, LocalFile, Outgoing, save
 from docnats.storage.failures import code_of, refusal
 from docnats.storage.multipart import MultipartUpload
-from docnats.storage.port import StoredObject
+from docnats.storage.port import StoredObject, UnfinishedUpload
+from docnats.storage.unfinished import abort_upload, expire_uploads, unfinished_uploads
 
 if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
@@ -77,7 +78,10 @@ class S3Storage:
         return await self._connection.has_credentials()
 
     async def ensure_bucket(self) -> None:
-        """Create the bucket, in the configured region, unless it exists."""
+        """Create the bucket, in the configured region, unless it exists.
+
+        Where the server can do it, a bucket made here drops unfinished uploads by itself.
+        """
         async with self._connection.request(f"use the bucket {self.bucket}") as client:
             try:
                 # HeadBucket needs the same permission, but its answer names no reason.
@@ -98,6 +102,8 @@ class S3Storage:
         except ClientError as error:
             if code_of(error) != "BucketAlreadyOwnedByYou":
                 raise
+        else:
+            await expire_uploads(client, self.bucket)
 
     async def filesystem(self) -> S3FileSystem:
         """Return S3 as a pyarrow file system whose paths are ``bucket/key``."""
@@ -203,6 +209,15 @@ class S3Storage:
             if not page["IsTruncated"]:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def unfinished(self) -> AsyncIterator[UnfinishedUpload]:
+        """Iterate over the bucket's uploads in parts that are not finished."""
+        return unfinished_uploads(self._connection, self.bucket)
+
+    async def abort(self, uploads: Iterable[UnfinishedUpload]) -> None:
+        """Give up uploads and delete their parts."""
+        for upload in uploads:
+            await abort_upload(self._connection, self.bucket, upload)
 
     def _at(self, verb: str, key: str, bucket: str | None = None) -> str:
         return f"{verb} s3://{bucket or self.bucket}/{key}"

@@ -12,7 +12,7 @@ from pyarrow._fs import _MockFileSystem
 from pyarrow.fs import FileSystem
 
 from docnats.errors import ObjectMissing, StorageError
-from docnats.storage import StoredObject
+from docnats.storage import StoredObject, UnfinishedUpload
 
 
 class FakeStorage:
@@ -21,6 +21,7 @@ class FakeStorage:
     def __init__(self, bucket: str = "documents", *, credentials: bool = True) -> None:
         self.bucket = bucket
         self.buckets: dict[str, dict[str, tuple[bytes, datetime]]] = {}
+        self.uploads: list[UnfinishedUpload] = []
         self._credentials = credentials
 
     async def ensure_bucket(self) -> None:
@@ -68,6 +69,14 @@ class FakeStorage:
         for key, (data, modified) in sorted(self._objects(bucket).items()):
             if key.startswith(prefix):
                 yield StoredObject(key, len(data), modified=modified)
+
+    async def unfinished(self) -> AsyncIterator[UnfinishedUpload]:
+        for upload in tuple(self.uploads):
+            yield upload
+
+    async def abort(self, uploads: Iterable[UnfinishedUpload]) -> None:
+        ended = set(uploads)
+        self.uploads = [upload for upload in self.uploads if upload not in ended]
 
     def _objects(self, bucket: str | None) -> dict[str, tuple[bytes, datetime]]:
         name = bucket or self.bucket

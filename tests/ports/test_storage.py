@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import random
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ import pytest_asyncio
 
 from docnats.config import S3Config
 from docnats.errors import ObjectMissing, StorageError
-from docnats.storage import PresignedHttp, S3Storage, Storage
+from docnats.models import utc_now
+from docnats.stack.binaries import S3Backend, S3Binary
+from docnats.storage import PresignedHttp, S3Storage, Storage, UnfinishedUpload
+from docnats.storage import unfinished as unfinished_module
 from docnats.storage.content import Bytes, LocalFile
 from docnats.storage.multipart import MultipartUpload
 from tests.conftest import RestartableServer
@@ -38,6 +42,10 @@ def some_bytes(size: int) -> bytes:
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+BeginUpload = Callable[[str], Awaitable[None]]
+"""Begins an upload in parts of some key, and sends one part of 5 MiB."""
 
 
 class StoragePort:
@@ -163,6 +171,22 @@ class StoragePort:
         assert not caught.value.transient
         assert list(tmp_path.iterdir()) == []
 
+    async def test_unfinished_uploads_are_listed_until_they_are_aborted(
+        self, storage: Storage, begin_upload: BeginUpload, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(unfinished_module, "_PAGE", 2)
+        keys = ["processed/1/words.parquet", "raw/1.pdf", "raw/2.pdf", "raw/2.pdf", "raw/3.pdf"]
+        for key in keys:
+            await begin_upload(key)
+        begun = [upload async for upload in storage.unfinished()]
+        assert sorted(upload.key for upload in begun) == keys
+        assert {(upload.size, upload.begun.tzinfo) for upload in begun} == {(5 * MIB, UTC)}
+        gone = [upload for upload in begun if upload.key != "raw/3.pdf"]
+        await storage.abort(gone)
+        await storage.abort(gone)
+        assert [upload.key async for upload in storage.unfinished()] == ["raw/3.pdf"]
+        assert [found async for found in storage.list("")] == []
+
     async def test_the_bucket_may_be_ensured_by_many_at_once(self, storage: Storage) -> None:
         await asyncio.gather(*(storage.ensure_bucket() for _ in range(4)))
         assert await storage.has_credentials()
@@ -178,6 +202,14 @@ class TestFakeStorage(StoragePort):
     @pytest.fixture
     def http(self, storage: FakeStorage) -> FakePresignedHttp:
         return FakePresignedHttp(storage)
+
+    @pytest.fixture
+    def begin_upload(self, storage: FakeStorage) -> BeginUpload:
+        async def begin(key: str) -> None:
+            upload_id = str(len(storage.uploads))
+            storage.uploads.append(UnfinishedUpload(key, upload_id, 5 * MIB, utc_now()))
+
+        return begin
 
 
 @pytest.fixture
@@ -195,7 +227,7 @@ async def s3(config: S3Config) -> AsyncIterator[S3Storage]:
         yield storage
 
 
-async def raw(storage: S3Storage, operation: str, **arguments: str) -> Any:
+async def raw(storage: S3Storage, operation: str, **arguments: Any) -> Any:
     """Ask the server itself."""
     async with storage._connection.request(operation) as client:
         return await getattr(client, operation)(Bucket=storage.bucket, **arguments)
@@ -233,6 +265,51 @@ class TestS3Storage(StoragePort):
     @pytest.fixture
     def storage(self, s3: S3Storage) -> S3Storage:
         return s3
+
+    @pytest.fixture
+    def begin_upload(self, s3: S3Storage) -> BeginUpload:
+        async def begin(key: str) -> None:
+            upload_id = (await raw(s3, "create_multipart_upload", Key=key))["UploadId"]
+            part = {"UploadId": upload_id, "PartNumber": 1, "Body": some_bytes(5 * MIB)}
+            await raw(s3, "upload_part", Key=key, **part)
+
+        return begin
+
+    async def test_a_new_bucket_drops_unfinished_uploads_by_itself_where_the_server_can(
+        self, config: S3Config, s3_binary: S3Binary, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """MinIO refuses the rule, and drops them after a day anyway."""
+        caplog.set_level(logging.INFO, "docnats")
+        fresh = config.but(bucket_name=f"test-{uuid4().hex[:12]}")
+        async with S3Storage(fresh) as storage:
+            await storage.ensure_bucket()
+            if s3_binary.backend is S3Backend.MINIO:
+                assert "does not drop unfinished uploads" in caplog.text
+                return
+            (rule,) = (await raw(storage, "get_bucket_lifecycle_configuration"))["Rules"]
+        assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+        assert "unfinished uploads" not in caplog.text
+
+    async def test_the_lifecycle_of_a_bucket_that_was_there_is_left_alone(
+        self, config: S3Config
+    ) -> None:
+        rule = {
+            "ID": "mine",
+            "Status": "Enabled",
+            "Filter": {"Prefix": "logs/"},
+            "Expiration": {"Days": 3},
+        }
+        theirs = config.but(bucket_name=f"test-{uuid4().hex[:12]}")
+        async with S3Storage(theirs) as storage:
+            await raw(storage, "create_bucket")
+            await raw(
+                storage,
+                "put_bucket_lifecycle_configuration",
+                LifecycleConfiguration={"Rules": [rule]},
+            )
+            await storage.ensure_bucket()
+            (kept,) = (await raw(storage, "get_bucket_lifecycle_configuration"))["Rules"]
+        assert (kept["ID"], kept["Expiration"]) == ("mine", {"Days": 3})
 
     @pytest_asyncio.fixture
     async def http(self, config: S3Config) -> AsyncIterator[PresignedHttp]:
