@@ -78,7 +78,7 @@ async def settle_unsent(bus: Bus, sender: SenderInfo, reason: str | None = None)
             if revision is not None:
                 record = entry.record
                 log.info("job %s: %s (%s)", record.job_id, record.state, record.filename)
-        log.warning(
+        log.info(
             "batch %s: settled %d rows that waited for their sender", sender.batch, len(settled)
         )
 
