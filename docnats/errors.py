@@ -64,7 +64,7 @@ class ErrorType(StrEnum):
     STORAGE = "storage"
     """The document or its result could not be read from or written to S3."""
     NOT_SENT = "not_sent"
-    """The process that submitted it ended before the document was in S3."""
+    """The process that submitted it ended before the job was on the queue."""
     UNREADABLE = "unreadable"
     """Workers cannot make sense of its job message; it is among the dead letters."""
     CANCELLED = "cancelled"

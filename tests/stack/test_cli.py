@@ -124,9 +124,30 @@ def test_health_says_what_is_wrong_by_its_status(home: Path) -> None:
     assert json.loads(done.stdout)["healthy"] is True
 
 
-@pytest.mark.parametrize(
-    "command", ["", "demo", "up", "worker", "submit", "jobs", "dead-letters", "requeue", "health"]
-)
+def test_gc_shows_what_is_left_over_and_deletes_it_on_request(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(text_pdf())
+    job = json.loads(run("submit", tmp_path / "a.pdf", "--json").stdout)
+    code = (
+        "from docnats.notebook.session import current_session as s; from docnats.names import *\n"
+        "s().run(s().service().storage.put_bytes(raw_key('lost'), bytes(2000)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert "0 leftovers" in run("gc").stdout
+    shown = run("gc", "--older-than", "0s")
+    assert "raw/lost.pdf" in shown.stdout
+    assert "1 leftovers, 0.0 MB, found; delete them with --delete" in shown.stdout
+    (deleted,) = run("gc", "--delete", "--older-than", "0s", "--json").stdout.splitlines()
+    assert {"key": "raw/lost.pdf", "bytes": 2000}.items() <= json.loads(deleted).items()
+    assert "0 leftovers" in run("gc", "--older-than", "0s").stdout
+    assert json.loads(run("jobs", "--json").stdout) == job
+    wrong = run("gc", "--older-than", "24")
+    assert (wrong.returncode, "length of time" in wrong.stderr) == (2, True)
+
+
+COMMANDS = ["demo", "up", "worker", "submit", "jobs", "dead-letters", "requeue", "health", "gc"]
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_command_explains_itself(command: str) -> None:
     done = run(*([command] if command else []), "--help")
     assert done.returncode == 0

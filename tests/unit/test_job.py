@@ -224,6 +224,34 @@ async def test_a_job_that_has_ended_is_only_acked() -> None:
     assert not world.queued
 
 
+async def test_a_job_whose_sender_was_slower_or_died_is_taken_from_uploading() -> None:
+    world = World(sha256=hashlib.sha256(DOCUMENT).hexdigest())
+    await world.submit(JobState.UPLOADING)
+    record = await world.work()
+    assert (record.state, record.attempt, record.bytes) == (JobState.DONE, 1, len(DOCUMENT))
+    assert (record.sha256, record.queued_at is not None) == (world.message.sha256, True)
+    assert not world.queued
+
+
+async def test_a_state_that_its_sender_writes_at_the_same_moment_costs_no_retry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker has read ``uploading``; then the sender says ``queued``."""
+    world = World()
+    await world.submit(JobState.UPLOADING)
+    update = world.bus.update_state
+
+    async def overtaken(record: JobRecord, revision: int) -> int:
+        monkeypatch.setattr(world.bus, "update_state", update)
+        await update(world.record.but(state=JobState.QUEUED), revision)
+        return await update(record, revision)
+
+    monkeypatch.setattr(world.bus, "update_state", overtaken)
+    record = await world.work()
+    assert (record.state, record.attempt) == (JobState.DONE, 1)
+    assert not world.queued
+
+
 async def test_a_job_without_a_record_gets_one() -> None:
     """Another program put it on the bus."""
     world = World()

@@ -90,6 +90,7 @@ def test_every_subject_reaches_its_own_stream_and_no_other(
         "advisories": n.refused_subject,
         "states": n.states_filter,
         "workers": n.workers_filter,
+        "sending": n.sending_filter,
     }
     homes = {
         n.job_subject(batch, job): ["jobs"],
@@ -98,6 +99,7 @@ def test_every_subject_reaches_its_own_stream_and_no_other(
         n.state_subject(batch, job): ["states"],
         n.worker_subject(job): ["workers"],
         n.probe_subject: ["workers"],
+        n.sending_subject(batch): ["sending"],
         n.progress_subject(batch, job): [],
         n.cancel_subject(batch, job): [],
     }
@@ -163,10 +165,30 @@ def test_namespaces_share_no_stream(one: str, two: str) -> None:
             n.advisories_stream,
             n.states_stream,
             n.workers_stream,
+            n.sending_stream,
         }
 
     assert streams(Names(one)).isdisjoint(streams(Names(two))) is (one != two)
-    assert len(streams(Names(one))) == 5
+    assert len(streams(Names(one))) == 6
+
+
+@settings(deadline=None)
+@given(tokens)
+def test_a_key_tells_whose_it_is(job: str) -> None:
+    assert names.owner(names.raw_key(job)) == job
+    assert {names.owner(names.result_part(job, part)) for part in names.RESULT_PARTS} == {job}
+    for key in (f"{job}.pdf", f"raw/{job}", f"raw/a/{job}.pdf", f"processed/{job}"):
+        assert names.owner(key) is None
+
+
+@settings(deadline=None)
+@given(tokens, tokens)
+def test_the_states_of_other_namespaces_are_recognised(one: str, two: str) -> None:
+    mine, other = Names(one), Names(two)
+    streams = [mine.states_stream, other.states_stream, other.workers_stream, "KV_elsewhere"]
+    expected = {two: other.states_stream} if one != two else {}
+    assert mine.foreign_states(streams) == expected
+    assert mine.job_of(mine.state_subject(one, two)) == (one, two)
 
 
 def test_advisories_are_those_of_the_jobs_stream_and_of_its_workers() -> None:
