@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 import docnats
+from docnats.stack import LocalStack
 from docnats.table import COLUMNS
 from tests.pdfs import HTML_PAGE, text_pdf
 
@@ -124,7 +126,10 @@ def test_health_says_what_is_wrong_by_its_status(home: Path) -> None:
     assert json.loads(done.stdout)["healthy"] is True
 
 
-def test_gc_shows_what_is_left_over_and_deletes_it_on_request(home: Path, tmp_path: Path) -> None:
+def test_gc_shows_what_is_left_over_and_deletes_it_on_request(
+    home: Path, tmp_path: Path, local_stack: Callable[..., LocalStack]
+) -> None:
+    local_stack(home=home)  # stays up between the commands
     (tmp_path / "a.pdf").write_bytes(text_pdf())
     job = json.loads(run("submit", tmp_path / "a.pdf", "--json").stdout)
     code = (
