@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from docnats.bus import Bus
-from docnats.errors import ConfigError, ErrorType
-from docnats.models import ACTIVE, JobRecord, JobState, utc_now
+from docnats.errors import ConfigError, ErrorType, UnreadableMessage
+from docnats.models import ACTIVE, DeadLetter, JobMessage, JobRecord, JobState, utc_now
 from docnats.names import PROBE_PREFIX, RAW_PREFIX, RESULT_PREFIX, owner, raw_key, result_key
 from docnats.reconcile import settle_dead_senders
 from docnats.storage import Storage, StoredObject, UnfinishedUpload
@@ -129,7 +130,8 @@ class _Knowledge:
     states : dict
         Of the jobs of this installation.
     strangers : set of str
-        Jobs on the queue that have no record yet, and those of other namespaces.
+        Jobs that may have no record here: on the queue, among the dead letters, and those of
+        other namespaces.
     documents : set of str
         Keys that some job reads, has read or may read again.
     """
@@ -142,11 +144,15 @@ class _Knowledge:
     async def read(cls, bus: Bus, bucket: str) -> _Knowledge:
         # The queue comes first: a job leaves it only after it has a record.
         queued = {job_id for _, job_id in await bus.queued()}
+        letters = await bus.dead_letters()
+        buried = {letter.job[1] for letter in letters if letter.job}
         records = [entry.record for entry in await bus.states()]
+        needed = [(job.s3_bucket, job.s3_key) for job in records if not _in_vain(job)]
+        needed += [(job.s3_bucket, job.s3_key) for job in _readable(letters)]
         return cls(
             states={record.job_id: record.state for record in records},
-            strangers=queued | await bus.foreign_jobs(),
-            documents={r.s3_key for r in records if r.s3_bucket == bucket and not _in_vain(r)},
+            strangers=queued | buried | await bus.foreign_jobs(),
+            documents={key for place, key in needed if place == bucket},
         )
 
     def owns_some_of(self, contents: _Contents) -> bool:
@@ -170,6 +176,13 @@ class _Knowledge:
 def _in_vain(record: JobRecord) -> bool:
     """Tell whether a document was uploaded, but its job never got onto the queue."""
     return record.error_type is ErrorType.NOT_SENT and record.s3_key == raw_key(record.job_id)
+
+
+def _readable(letters: Iterable[DeadLetter]) -> Iterable[JobMessage]:
+    """Return the messages of dead letters that can be requeued, and so need their documents."""
+    for letter in letters:
+        with suppress(UnreadableMessage):
+            yield letter.message()
 
 
 def _leftovers(found: _Contents, known: _Knowledge) -> Iterable[Leftover]:

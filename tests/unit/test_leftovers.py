@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from docnats.errors import ConfigError, ErrorType
-from docnats.models import JobMessage, JobRecord, JobState, utc_now
+from docnats.models import (
+    DeadLetter,
+    DeadLetterKind,
+    JobMessage,
+    JobRecord,
+    JobState,
+    utc_now,
+)
 from docnats.names import RESULT_PARTS, probe_key, raw_key, result_key, result_part
 from docnats.service import LeftoverKind, S3DocumentService
 from docnats.storage import UnfinishedUpload
@@ -127,6 +134,37 @@ async def test_a_job_that_is_queued_without_a_record_is_active(
     put(storage, raw_key("foreign"), *results("foreign"))
     storage.uploads = [upload(result_part("foreign", "words.parquet"))]
     assert await found(service) == {}
+
+
+async def test_a_dead_letter_keeps_what_it_needs_to_be_requeued(
+    service: S3DocumentService, bus: FakeBus, storage: FakeStorage
+) -> None:
+    """A message from elsewhere, without a record; it reads a document of another name."""
+    message = JobMessage(
+        request_id="buried",
+        batch="b",
+        s3_bucket="documents",
+        s3_key=raw_key("shared"),
+        timestamp=utc_now(),
+        file_size=1,
+        processing_timeout=1,
+        filename="a.pdf",
+    )
+    letter = DeadLetter(
+        kind=DeadLetterKind.MAX_DELIVERIES,
+        reason="dropped",
+        subject="",
+        job=("b", "buried"),
+        sequence=1,
+        stored_at=utc_now(),
+        deliveries=1,
+        consumer="workers",
+        data=message.to_json(),
+        size=len(message.to_json()),
+    )
+    await bus.bury(letter)
+    put(storage, raw_key("shared"), raw_key("buried"), raw_key("lost"))
+    assert set(await found(service)) == {raw_key("lost")}
 
 
 async def test_the_document_of_a_job_that_was_never_sent_is_found_unless_it_was_retried(
