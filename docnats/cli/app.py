@@ -9,7 +9,7 @@ import sys
 import threading
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -68,6 +68,25 @@ Password = Annotated[
 ]
 Parsers = Annotated[
     int | None, typer.Option(min=1, help="Parser processes a worker; by default one a core.")
+]
+
+
+def _workers(given: str) -> int | Literal["auto"]:
+    """Read a number of workers."""
+    if given == "auto":
+        return "auto"
+    if not given.isdecimal():
+        raise typer.BadParameter(f"{given!r}: it is a number, 0 or more, or auto")
+    return int(given)
+
+
+Workers = Annotated[
+    Any,
+    typer.Option(
+        parser=_workers,
+        metavar="N|auto",
+        help="Workers to start; [bold]auto[/]: as many as the jobs need, of one parser each.",
+    ),
 ]
 
 
@@ -147,7 +166,7 @@ def demo(
 @app.command(epilog=EPILOG)
 def up(
     *,
-    workers: Annotated[int, typer.Option(min=0, help="Workers to start.")] = 1,
+    workers: Workers = "1",
     parsers: Parsers = None,
 ) -> None:
     """Run the embedded servers and workers in the foreground, until Ctrl-C.

@@ -1,6 +1,7 @@
 """The embedded stack: a real nats-server, a real S3 server and workers on this machine."""
 
 from docnats.stack.client import ProcessStatus
-from docnats.stack.local import WORKER_COMMAND, LocalStack
+from docnats.stack.local import LocalStack
+from docnats.stack.workers import WORKER_COMMAND
 
 __all__ = ["WORKER_COMMAND", "LocalStack", "ProcessStatus"]

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from docnats.errors import StackError
-from docnats.stack import supervisor
+from docnats.stack.supervisor.child import STOP_GRACE
+from docnats.stack.supervisor.loop import SHUTDOWN_LIMIT
 
 __all__ = ["Command", "ProcessStatus", "Supervisor"]
 
@@ -28,9 +29,15 @@ MAX_SOCKET_PATH = 100
 RUNTIME_PREFIX = "docnats-"
 
 ANSWER_TIMEOUT = 10.0
-STOP_TIMEOUT = supervisor.STOP_GRACE + 5
-END_TIMEOUT = supervisor.SHUTDOWN_LIMIT + 5
+STOP_TIMEOUT = STOP_GRACE + 5
+END_TIMEOUT = SHUTDOWN_LIMIT + 5
 POLL_INTERVAL = 0.02
+
+PROGRAM = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from supervisor.loop import main; main(*sys.argv[2:])"
+)
+"""Runs the supervisor as a package by itself: docnats would load what is not needed there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,8 @@ class ProcessStatus:
         Whether it was asked to end.
     restarts : int
         How many times it was started again after an unexpected end.
+    restart_in : float or None
+        Seconds until it is started again, while it waits for that.
     log : Path
         Where its output goes.
     """
@@ -77,6 +86,7 @@ class ProcessStatus:
     returncode: int | None
     stopped: bool
     restarts: int
+    restart_in: float | None
     log: Path
 
     @property
@@ -87,7 +97,35 @@ class ProcessStatus:
     @property
     def failed(self) -> bool:
         """Whether the process ended, was not asked to, and is not started again."""
-        return self.returncode is not None and not self.stopped
+        return not self.running and not self.stopped and self.restart_in is None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the process runs or will again: it was not stopped and has not failed."""
+        return not self.stopped and not self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorStatus:
+    """A supervisor, as one of its users sees it.
+
+    Attributes
+    ----------
+    pid : int
+    users : int
+    workers : int
+        The most workers that one of the users needs at least.
+    scales : bool
+        Whether it is this user that scales the workers; of those that would, one does.
+    processes : list of ProcessStatus
+        Every one that was ever started.
+    """
+
+    pid: int
+    users: int
+    workers: int
+    scales: bool
+    processes: list[ProcessStatus]
 
 
 class Supervisor:
@@ -157,13 +195,7 @@ class Supervisor:
         return self.address.parent
 
     def spawn(
-        self,
-        name: str,
-        command: Command,
-        *,
-        numbered: bool = False,
-        stop_order: int = 0,
-        restart_after: float | None = None,
+        self, name: str, command: Command, *, stop_order: int = 0, tries: int = 0
     ) -> ProcessStatus:
         """Start a process.
 
@@ -172,34 +204,53 @@ class Supervisor:
         name : str
             Must not be the name of one that runs.
         command : Command
-        numbered : bool
-            Make the name unique with a number: ``worker`` becomes ``worker-1``, …
         stop_order : int
             At the end, processes of the lowest number stop first.
-        restart_after : float, optional
-            Start it again when it ends unasked after at least so many seconds.
+        tries : int
+            See :meth:`keep`.
 
         Raises
         ------
         StackError
             When the program cannot be run.
         """
-        answer = self._ask(
-            "spawn",
-            name=name,
-            argv=list(command.argv),
-            env=dict(command.env),
-            cwd=os.fspath(command.cwd),
-            leftovers=[os.fspath(path) for path in command.leftovers],
-            numbered=numbered,
-            stop_order=stop_order,
-            restart_after=restart_after,
+        request = _spawning(name, command, stop_order, tries)
+        return _process_status(self._ask("spawn", numbered=False, **request))
+
+    def add(self, name: str, command: Command, *, tries: int = 0) -> ProcessStatus:
+        """Start a process with a number in its name: of ``worker`` comes ``worker-1``."""
+        return _process_status(
+            self._ask("spawn", numbered=True, **_spawning(name, command, 0, tries))
         )
-        return _process_status(answer)
+
+    def fill(self, name: str, command: Command, count: int, *, tries: int = 0) -> list[str]:
+        """Start numbered processes until ``count`` are kept, whoever else does the same.
+
+        Returns the names of those that were missing.
+        """
+        request = _spawning(name, command, 0, tries)
+        added: list[str] = self._ask("fill", numbered=True, count=count, **request)["added"]
+        return added
+
+    def keep(self, name: str, tries: int) -> ProcessStatus:
+        """Start a process again, from now on, when it ends unasked.
+
+        Parameters
+        ----------
+        name : str
+        tries : int
+            It has failed for good when it ended so many times in a row within seconds of its
+            start; 0: at its first end. Kills by :meth:`kill` do not count.
+        """
+        return _process_status(self._ask("keep", name=name, tries=tries))
+
+    def wish(self, workers: int, *, scales: bool) -> None:
+        """Say how many workers this user needs at least, and whether it would scale them."""
+        self._ask("wish", workers=workers, scales=scales)
 
     def processes(self) -> list[ProcessStatus]:
         """Return the state of every process that was ever spawned."""
-        return [_process_status(child) for child in self._ask("status")["children"]]
+        return self.status().processes
 
     def process(self, name: str) -> ProcessStatus:
         """Return the state of one process; ``StackError`` if there never was one."""
@@ -209,24 +260,35 @@ class Supervisor:
             raise StackError(msg)
         return found
 
-    def stop(self, name: str) -> None:
-        """End a process, by force after 10 s, and wait for it; it is not restarted."""
-        self._ask("stop", name=name)
+    def stop(self, *names: str) -> None:
+        """End processes, by force after 10 s, and wait for it; they are not restarted."""
+        self.begin_stop(*names)
         deadline = time.monotonic() + STOP_TIMEOUT
-        while self.process(name).running:
+        while late := [p.name for p in self.processes() if p.name in names and p.running]:
             if time.monotonic() >= deadline:
-                msg = f"{name} could not be stopped within {STOP_TIMEOUT:g} s"
+                msg = f"{', '.join(late)} could not be stopped within {STOP_TIMEOUT:g} s"
                 raise StackError(msg)
             time.sleep(POLL_INTERVAL)
 
-    def kill(self, name: str, signal: int) -> None:
-        """Send a signal to a process."""
-        self._ask("kill", name=name, signal=int(signal))
+    def begin_stop(self, *names: str) -> None:
+        """Ask processes to end, and do not wait for it; see :meth:`stop`."""
+        for name in names:
+            self._ask("stop", name=name)
 
-    def status(self) -> tuple[int, int]:
-        """Return the supervisor's process id and its number of users."""
+    def kill(self, name: str, signal: int, *, pid: int | None = None) -> int | None:
+        """Send a signal to a process; with ``pid``, only if it still is that one.
+
+        Returns the id of the process that gets it; None when it does not run.
+        """
+        hit: int | None = self._ask("kill", name=name, signal=int(signal), pid=pid)["pid"]
+        return hit
+
+    def status(self) -> SupervisorStatus:
+        """Return the state of everything."""
         answer = self._ask("status")
-        return answer["pid"], answer["users"]
+        children = [_process_status(child) for child in answer.pop("children")]
+        del answer["ok"]
+        return SupervisorStatus(**answer, processes=children)
 
     def close(self) -> None:
         """Stop being a user; if there is no other, wait until everything has ended."""
@@ -273,6 +335,18 @@ class Supervisor:
         return answer
 
 
+def _spawning(name: str, command: Command, stop_order: int, tries: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "argv": list(command.argv),
+        "env": dict(command.env),
+        "cwd": os.fspath(command.cwd),
+        "leftovers": [os.fspath(path) for path in command.leftovers],
+        "stop_order": stop_order,
+        "tries": tries,
+    }
+
+
 def _process_status(child: dict[str, Any]) -> ProcessStatus:
     return ProcessStatus(
         name=child["name"],
@@ -280,6 +354,7 @@ def _process_status(child: dict[str, Any]) -> ProcessStatus:
         returncode=child["returncode"],
         stopped=child["stopped"],
         restarts=child["restarts"],
+        restart_in=child["restart_in"],
         log=Path(child["log"]),
     )
 
@@ -297,11 +372,11 @@ def _run_detached(
     listener: int, log: Path, inherit: Sequence[int], directories: Sequence[Path]
 ) -> None:
     # -I and -S: fast, and no code of the user's environment runs in it.
-    argv = [sys.executable, "-I", "-S", supervisor.__file__, str(listener)]
+    argv = [sys.executable, "-I", "-S", "-c", PROGRAM, os.fspath(Path(__file__).parent)]
     log.touch(0o600)
     with log.open("ab") as output:
         subprocess.run(  # noqa: S603 - our own script
-            [*argv, *map(os.fspath, directories)],
+            [*argv, str(listener), *map(os.fspath, directories)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -15,36 +14,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGKILL
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import platformdirs
 
 from docnats.config import NatsConfig, S3Config, StackConfig
 from docnats.errors import StackError
 from docnats.stack.binaries import find_nats_server, find_s3_server
-from docnats.stack.client import Command, ProcessStatus, Supervisor
-from docnats.stack.environment import (
-    nats_from,
-    nats_variables,
-    s3_from,
-    s3_variables,
-    worker_environment,
-)
+from docnats.stack.client import ProcessStatus, Supervisor
+from docnats.stack.environment import nats_from, nats_variables, s3_from, s3_variables
 from docnats.stack.home import Home, RunningStack
+from docnats.stack.named import NamedServers
+from docnats.stack.scaling import Target
 from docnats.stack.servers import MinioServer, NatsServer, SeaweedServer, s3_server
-from docnats.stack.startup import RESTART_AFTER, explain_end, start_servers
+from docnats.stack.startup import explain_end, start_servers
+from docnats.stack.watch import Inspection, Watch
+from docnats.stack.workers import WORKER_COMMAND, Workers, checked_count
 
-__all__ = ["WORKER_COMMAND", "LocalStack"]
+__all__ = ["LocalStack"]
 
 logger = logging.getLogger(__name__)
-
-WORKER_COMMAND = (sys.executable, "-m", "docnats", "worker", "--grace", "5")
-"""A worker that hands back its jobs well before the supervisor kills it."""
 
 LOCK_POLL = 0.05
 
 T = TypeVar("T")
-C = TypeVar("C", S3Config, NatsConfig)
 
 
 class LocalStack:
@@ -60,10 +53,12 @@ class LocalStack:
     home : Path, optional
         Where data and logs are kept; processes that name the same home share one stack.
         Default: a private temporary directory, removed at the end.
-    workers : int
-        At least so many workers run; 0 for the servers alone.
+    workers : int or "auto"
+        At least so many workers run; 0 for the servers alone. ``"auto"`` has one, and more
+        while there are more jobs, up to the cores and the memory of this machine.
     parsers : int, optional
-        Parser processes of each worker; the default is the worker's own.
+        Parser processes of each worker; by default one a core, with ``"auto"`` one. A long
+        document is parsed by all parsers of its worker, and of no other.
     config : StackConfig, optional
         Default: from the environment.
     s3, nats : S3Config, NatsConfig, optional
@@ -96,7 +91,7 @@ class LocalStack:
         self,
         *,
         home: Path | None = None,
-        workers: int = 1,
+        workers: int | Literal["auto"] = 1,
         parsers: int | None = None,
         config: StackConfig | None = None,
         s3: S3Config | None = None,
@@ -106,15 +101,17 @@ class LocalStack:
         worker_environment: Mapping[str, str] | None = None,
     ) -> None:
         self._path = home
-        self._workers = workers
+        self._auto = workers == "auto"
+        self._least = 1 if workers == "auto" else checked_count(workers)
+        self._parsers = 1 if self._auto and parsers is None else parsers
         self._config = config or StackConfig()
-        self._given_s3 = s3 if s3 or embedded else _named(S3Config(), "endpoint_url", "bucket_name")
-        self._given_nats = nats if nats or embedded else _named(NatsConfig(), "servers")
-        options = [] if parsers is None else ["--parsers", str(parsers)]
+        self._named = NamedServers.find(s3, nats, embedded=embedded)
+        options = [] if self._parsers is None else ["--parsers", str(self._parsers)]
         self._worker_command = (*worker_command, *options)
-        self._worker_environment = dict(worker_environment or {})
+        self._variables = dict(worker_environment or {})
         self._cancelled = threading.Event()
         self._supervisor: Supervisor | None = None
+        self._watch: Watch | None = None
         self._home: Home | None = None
         self._s3: S3Config | None = None
         self._nats: NatsConfig | None = None
@@ -168,6 +165,7 @@ class LocalStack:
 
     def stop(self) -> None:
         """Leave the stack; its last user waits until all of it has ended."""
+        self._end_watch()
         if self._supervisor is not None:
             self._supervisor.close()
             self._supervisor = None
@@ -209,8 +207,8 @@ class LocalStack:
     def check(self) -> None:
         """Raise ``StackError``, with the end of its log, if a process has failed for good.
 
-        A process that ends unexpectedly is started again, except when it had run for a few
-        seconds only.
+        A process that ends unexpectedly is started again, after a pause that grows; it has
+        failed for good when it ended within seconds of its start several times in a row.
         """
         for process in self.processes():
             if process.failed:
@@ -218,21 +216,46 @@ class LocalStack:
 
     def add_worker(self) -> str:
         """Start one more worker and return its name."""
-        supervisor = _started(self._supervisor)
-        # What a killed worker leaves behind vanishes with the stack.
-        temporary = {"TMPDIR": os.fspath(supervisor.runtime)}
-        environment = worker_environment(self.s3, self.nats) | temporary | self._worker_environment
-        command = Command(argv=self._worker_command, env=environment, cwd=Path.cwd())
-        return supervisor.spawn("worker", command, numbered=True, restart_after=RESTART_AFTER).name
+        added = self._workers().add()
+        self._look_after_workers()
+        return added
 
     def stop_worker(self, name: str) -> None:
-        """Let a worker hand back what it works at and end."""
+        """Let a worker finish or hand back what it works at and end."""
         _started(self._supervisor).stop(name)
 
-    def kill(self, name: str, signal: int = SIGKILL) -> None:
+    def scale(self, workers: int) -> int:
+        """Have so many workers from now on; the last ones are stopped first.
+
+        A stopped worker finishes or hands back what it works at. This ends ``"auto"``.
+
+        Parameters
+        ----------
+        workers : int
+            What this process needs. Another one that shares the stack may need more.
+
+        Returns
+        -------
+        int
+            How many there are now: the most that one of the stack's users needs.
+
+        Examples
+        --------
+        >>> with LocalStack() as stack:  # doctest: +SKIP
+        ...     stack.scale(4)
+        4
+        """
+        checked_count(workers)
+        self._end_watch()
+        self._auto, self._least = False, workers
+        count = self._workers().scale(workers)
+        self._look_after_workers()
+        return count
+
+    def kill(self, name: str, signal: int = SIGKILL) -> int | None:
         """Send a signal to a server or worker, to see what happens.
 
-        A killed one is started again, unless it had run for a few seconds only.
+        One that it kills is started again in a moment, however often.
 
         Parameters
         ----------
@@ -240,12 +263,40 @@ class LocalStack:
             ``nats``, ``s3``, ``worker-1``, …; see :meth:`processes`.
         signal : int
 
+        Returns
+        -------
+        int or None
+            The id of the process that gets it; None when it does not run at this moment.
+
         Raises
         ------
         StackError
             There is no process of that name.
         """
-        _started(self._supervisor).kill(name, signal)
+        return _started(self._supervisor).kill(name, signal)
+
+    def _workers(self) -> Workers:
+        return Workers(
+            _started(self._supervisor), self.s3, self.nats, self._worker_command, self._variables
+        )
+
+    def _have_workers(self) -> None:
+        """Start the workers that this process needs and others have not started."""
+        _started(self._supervisor).wish(self._least, scales=self._auto)
+        if self._least:
+            self._workers().fill(self._least)
+            self._look_after_workers()
+
+    def _look_after_workers(self) -> None:
+        if self._watch is None:
+            target = Target(self._parsers or 1) if self._auto else None
+            inspection = Inspection(_started(self._supervisor), self._workers(), target)
+            self._watch = Watch(inspection, self.nats)
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
 
     def _start(self, home: Home) -> None:
         deadline = time.monotonic() + self._config.start_timeout
@@ -269,20 +320,19 @@ class LocalStack:
         except OSError:
             return False
         try:
-            workers = [p for p in supervisor.processes() if p.name.startswith("worker-")]
+            supervisor.status()
         except StackError:  # it is about to end
             supervisor.close()
             return False
         self._supervisor, self._home = supervisor, home
         self._s3, self._nats = s3_from(running.s3), nats_from(running.nats)
-        if not self._suits(running.embedded):
+        if not self._named.are_used_by(self._s3, self._nats, running.embedded):
             msg = (
                 f"the stack that runs in {home.path} uses other servers or another namespace "
                 "than this process is configured for: set DOCNATS_HOME to another directory"
             )
             raise StackError(msg)
-        for _ in range(self._workers - sum(worker.running for worker in workers)):
-            self.add_worker()
+        self._have_workers()
         logger.info("joined the stack in %s", home.path)
         return True
 
@@ -303,10 +353,9 @@ class LocalStack:
             cancelled=self._cancelled,
         )
         self._home = home
-        self._s3 = s3.config if s3 else self._given_s3
-        self._nats = nats.config if nats else self._given_nats
-        for _ in range(self._workers):
-            self.add_worker()
+        self._s3 = s3.config if s3 else self._named.s3
+        self._nats = nats.config if nats else self._named.nats
+        self._have_workers()
         home.set_running(
             RunningStack(
                 host=socket.gethostname(),
@@ -322,9 +371,9 @@ class LocalStack:
         """Return the servers to embed."""
         nats: NatsServer | None = None
         s3: MinioServer | SeaweedServer | None = None
-        if self._given_nats is None:
+        if self._named.nats is None:
             nats = NatsServer(home, find_nats_server(self._config), NatsConfig())
-        if self._given_s3 is None:
+        if self._named.s3 is None:
             s3 = s3_server(home, find_s3_server(self._config, home.backend()), S3Config())
         return nats, s3
 
@@ -342,26 +391,9 @@ class LocalStack:
             msg = "the start of the stack was given up"
             raise StackError(msg)
 
-    def _suits(self, embedded: Sequence[str]) -> bool:
-        """Tell whether the servers of the stack just joined are the ones wanted here."""
-        s3, nats = self._given_s3, self._given_nats
-        same_s3 = _same(s3, self.s3, "endpoint_url", "bucket_name") if s3 else "s3" in embedded
-        same_nats = _same(nats, self.nats, "servers") if nats else "nats" in embedded
-        same_namespace = (nats or NatsConfig()).namespace == self.nats.namespace
-        return same_s3 and same_nats and same_namespace
-
 
 def _started(thing: T | None) -> T:
     if thing is None:
         msg = "the stack is not running: call start(), or use it in a with block"
         raise StackError(msg)
     return thing
-
-
-def _named(config: C, *fields: str) -> C | None:
-    """Return a config if the environment set one of these fields, else None."""
-    return config if config.model_fields_set & set(fields) else None
-
-
-def _same(one: C, other: C, *fields: str) -> bool:
-    return all(getattr(one, field) == getattr(other, field) for field in fields)

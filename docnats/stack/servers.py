@@ -62,6 +62,12 @@ SEAWEED_FLAGS = (
 
 PROBE_TIMEOUT = 5.0
 
+ACK_WAIT = 10.0
+"""Seconds a dead worker's jobs wait, unless ``DOCNATS_ACK_WAIT`` says how long.
+
+Fewer than on a cluster: no network and no other machine can keep a live worker silent.
+"""
+
 AWS_REGION = "us-east-1"
 """What MinIO and SeaweedFS say they are in; clients need some region to sign requests."""
 
@@ -100,7 +106,7 @@ class NatsServer:
         self._home = home
         self._binary = binary
         self._secrets = home.secrets()
-        self._base = base
+        self._base = base if "ack_wait" in base.model_fields_set else base.but(ack_wait=ACK_WAIT)
         self._port = 0
 
     @property

@@ -22,8 +22,11 @@ POLL_INTERVAL = 0.03
 
 PORT_ATTEMPTS = 5
 
-RESTART_AFTER = 5.0
-"""A process that ran for less than these seconds has a fault that restarting does not cure."""
+TRIES = 8
+"""Early ends in a row before a server has failed for good: some 13 s of pauses in all.
+
+More than a worker has: a server that cannot start for a while takes the workers down with it.
+"""
 
 LOG_LINES = 12
 LOG_TAIL = 8192
@@ -105,15 +108,15 @@ def _start(server: Server, supervisor: Supervisor, patience: _Patience) -> None:
     began = time.monotonic()
     for attempt in range(PORT_ATTEMPTS):
         server.choose_ports(fresh=attempt > 0)
+        # Without restarts: what keeps it from starting is told at once.
         process = supervisor.spawn(
-            server.name,
-            server.command(supervisor.runtime),
-            stop_order=server.stop_order,
-            restart_after=RESTART_AFTER,
+            server.name, server.command(supervisor.runtime), stop_order=server.stop_order
         )
         while process.running and not server.is_ready():
             patience.wait(process)
             process = supervisor.process(server.name)
+        if process.running:
+            process = supervisor.keep(server.name, TRIES)
         if process.running:
             logger.info("%s is ready after %.2f s", server.name, time.monotonic() - began)
             return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 
 from docnats.bus import NatsBus
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.config.machine import cores
 from docnats.pool import ParserPool
 from docnats.storage import PresignedHttp, S3Storage
 from docnats.worker.processing import Tools
@@ -50,7 +50,7 @@ async def run_worker(
     nats = nats or NatsConfig()
     processing = processing or ProcessingConfig()
     pool = ParserPool(
-        parsers or _cores(),
+        parsers or cores(),
         memory_limit=processing.memory_limit,
         preload=("docnats.parsing.preload",),
     )
@@ -74,10 +74,3 @@ async def run_worker(
             loop.add_signal_handler(number, worker.drain)
         log.info("worker %s: %d parser processes", tools.worker, pool.processes)
         await worker.run()
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

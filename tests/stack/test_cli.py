@@ -95,6 +95,20 @@ def test_up_prints_what_another_shell_needs_and_ends_on_sigint(home: Path, tmp_p
     assert processes_in(home) == []
 
 
+def test_up_takes_a_number_of_workers_or_auto(home: Path) -> None:
+    with subprocess.Popen(
+        [*DOCNATS, "up", "--workers", "auto"], stdout=subprocess.PIPE, text=True
+    ) as up:
+        assert up.stdout is not None
+        assert up.stdout.readline().startswith("export ")
+        up.send_signal(signal.SIGINT)
+        assert up.wait(30) == 0
+    for wrong in ("many", "-1", "1.5"):
+        done = run("up", "--workers", wrong)
+        assert done.returncode == 2
+        assert "or auto" in done.stderr
+
+
 def test_a_missing_file_is_a_usage_error_without_a_traceback(home: Path) -> None:
     done = run("submit", "nowhere.pdf")
     assert done.returncode == 2

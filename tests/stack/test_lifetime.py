@@ -39,7 +39,7 @@ elsewhere = S3Config(endpoint_url="http://127.0.0.1:9")
 options = {"worker_command": ("sleep", "1000")}
 
 def tell(stack, **more):
-    pids = [process.pid for process in stack.processes()] + [stack._supervisor.status()[0]]
+    pids = [process.pid for process in stack.processes()] + [stack._supervisor.status().pid]
     print(json.dumps({"pids": pids, "home": str(stack.home), **more}), flush=True)
 """
 
@@ -230,7 +230,7 @@ stack.stop()
             with pytest.raises(StackError, match="uses other servers"):
                 LocalStack(home=tmp_path, workers=0, **other).start()
             assert stack._supervisor
-            assert stack._supervisor.status()[1] == 1
+            assert stack._supervisor.status().users == 1
 
     def test_a_user_in_another_namespace_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -268,7 +268,7 @@ class TestRemains:
         first = LocalStack(home=tmp_path, **NATS_ONLY).start()
         environment, supervisor = first.environment, first._supervisor
         assert supervisor
-        os.kill(supervisor.status()[0], signal.SIGKILL)
+        os.kill(supervisor.status().pid, signal.SIGKILL)
         with LocalStack(home=tmp_path, **NATS_ONLY) as second:
             assert second.environment == environment
             second.check()
@@ -324,9 +324,10 @@ class TestWorkers:
         with LocalStack(s3=ELSEWHERE, worker_command=SLEEPER) as stack:
             stack.stop_worker("worker-1")
             stack.check()
+            assert stack.add_worker() == "worker-1"
             assert stack.add_worker() == "worker-2"
             running = {process.name for process in stack.processes() if process.running}
-            assert running == {"nats", "worker-2"}
+            assert running == {"nats", "worker-1", "worker-2"}
 
     @pytest.mark.parametrize("name", ["worker-1", "nats"])
     def test_any_process_can_be_killed(self, eventually: Eventually, name: str) -> None:

@@ -6,15 +6,19 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import psutil
 import pytest
 
 from docnats.errors import StackError
-from docnats.stack.client import Command, Supervisor
+from docnats.stack.client import Command, Supervisor, _spawning
+from docnats.stack.supervisor import child
+from docnats.stack.supervisor.child import FIRST_PAUSE
 
-SLEEP = ("sleep", "1000")
+SLEEPER = Command(("sleep", "1000"), {"PATH": os.defpath}, Path("/"))
 
 Eventually = Callable[..., None]
 
@@ -66,17 +70,66 @@ def test_a_program_that_does_not_exist_is_an_error_at_once(supervisor: Superviso
 
 
 def test_a_name_is_in_use_as_long_as_its_process_runs(supervisor: Supervisor) -> None:
-    supervisor.spawn("one", Command(SLEEP, {}, Path("/")))
+    supervisor.spawn("one", SLEEPER)
     with pytest.raises(StackError, match="one is running"):
-        supervisor.spawn("one", Command(SLEEP, {}, Path("/")))
+        supervisor.spawn("one", SLEEPER)
     supervisor.stop("one")
-    supervisor.spawn("one", Command(SLEEP, {}, Path("/")))
+    supervisor.spawn("one", SLEEPER)
 
 
 def test_numbered_children_get_names_of_their_own(supervisor: Supervisor) -> None:
-    command = Command(SLEEP, {}, Path("/"))
-    names = [supervisor.spawn("worker", command, numbered=True).name for _ in range(3)]
+    names = [supervisor.add("worker", SLEEPER).name for _ in range(3)]
     assert names == ["worker-1", "worker-2", "worker-3"]
+
+
+def test_the_number_of_a_stopped_child_is_given_again(supervisor: Supervisor) -> None:
+    for _ in range(3):
+        supervisor.add("worker", SLEEPER)
+    supervisor.stop("worker-2")
+    assert supervisor.add("worker", SLEEPER).name == "worker-2"
+    assert all(process.running for process in supervisor.processes())
+
+
+def test_users_that_fill_up_together_start_no_more_than_are_missing(
+    supervisor: Supervisor,
+) -> None:
+    supervisor.add("worker", SLEEPER)
+    others = [Supervisor(supervisor.address) for _ in range(4)]
+    with ThreadPoolExecutor(len(others)) as threads:
+        started = list(threads.map(lambda user: user.fill("worker", SLEEPER, 3), others))
+    assert sorted(chain.from_iterable(started)) == ["worker-2", "worker-3"]
+    assert len(supervisor.processes()) == 3
+    for user in others:
+        user.close()
+
+
+def test_a_child_that_waits_for_its_next_start_is_not_missing(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    supervisor.add("worker", shell("exit 1"), tries=100)
+    eventually(lambda: supervisor.process("worker-1").restart_in)
+    assert supervisor.fill("worker", SLEEPER, 1) == []
+
+
+def test_the_most_that_a_user_needs_is_what_counts(supervisor: Supervisor) -> None:
+    other = Supervisor(supervisor.address)
+    supervisor.wish(2, scales=False)
+    other.wish(5, scales=False)
+    assert supervisor.status().workers == 5
+    other.close()
+    assert supervisor.status().workers == 2
+
+
+def test_of_the_users_that_would_scale_one_does(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    first, second = Supervisor(supervisor.address), Supervisor(supervisor.address)
+    for user in (first, second):
+        user.wish(1, scales=True)
+    assert [user.status().scales for user in (supervisor, first, second)] == [False, True, False]
+    first._disconnect()  # as when its process was killed
+    eventually(lambda: second.status().scales)
+    second.close()
 
 
 def test_asking_for_an_unknown_process_is_an_error(supervisor: Supervisor) -> None:
@@ -85,29 +138,145 @@ def test_asking_for_an_unknown_process_is_an_error(supervisor: Supervisor) -> No
             ask("nobody")
 
 
-def test_a_child_that_ends_is_started_again_if_it_ran_long_enough(
+def test_a_child_is_started_again_however_often_and_early_it_is_killed(
     supervisor: Supervisor, eventually: Eventually
 ) -> None:
-    first = supervisor.spawn("phoenix", Command(SLEEP, {}, Path("/")), restart_after=0)
-    supervisor.kill("phoenix", signal.SIGKILL)
-    eventually(lambda: supervisor.process("phoenix").restarts == 1)
-    second = supervisor.process("phoenix")
-    assert second.running
-    assert second.pid != first.pid
+    supervisor.spawn("phoenix", SLEEPER, tries=2)
+    pids = set()
+    for kills in range(10):
+        eventually(lambda: supervisor.process("phoenix").running)
+        process = supervisor.process("phoenix")
+        assert process.restarts == kills
+        pids.add(supervisor.kill("phoenix", signal.SIGKILL, pid=process.pid))
+        eventually(lambda: supervisor.process("phoenix").restarts == kills + 1)  # noqa: B023
+    assert len(pids) == 10
+    assert None not in pids
 
 
-@pytest.mark.parametrize("restart_after", [None, 60])
-def test_a_child_that_ends_too_early_has_failed(
-    supervisor: Supervisor, eventually: Eventually, restart_after: float | None
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_child_that_does_not_start_has_failed_after_its_tries(
+    supervisor: Supervisor, eventually: Eventually, code: int
 ) -> None:
-    supervisor.spawn("broken", shell("exit 3"), restart_after=restart_after)
-    eventually(lambda: not supervisor.process("broken").running)
+    log = supervisor.spawn("broken", shell(f"echo alas; exit {code}"), tries=3).log
+    eventually(lambda: supervisor.process("broken").failed)
     process = supervisor.process("broken")
-    assert (process.returncode, process.restarts, process.failed) == (3, 0, True)
+    assert (process.returncode, process.restarts, process.kept) == (code, 2, False)
+    assert log.read_text() == "alas\n" * 3
+
+
+def test_a_child_that_somebody_else_kills_early_again_and_again_has_failed(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    """By the kernel, for example, that has no memory for it."""
+    supervisor.spawn("victim", shell("kill -9 $$"), tries=2)
+    eventually(lambda: supervisor.process("victim").failed)
+    assert supervisor.process("victim").returncode == -signal.SIGKILL
+
+
+def test_a_child_without_tries_has_failed_at_its_first_end(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    supervisor.spawn("broken", shell("exit 3"))
+    eventually(lambda: supervisor.process("broken").failed)
+    assert supervisor.process("broken").restarts == 0
+
+
+def test_a_child_can_be_given_its_tries_once_it_is_ready(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    supervisor.spawn("server", SLEEPER)
+    assert supervisor.keep("server", 2).running
+    supervisor.kill("server", signal.SIGKILL)
+    eventually(lambda: supervisor.process("server").restarts == 1)
+
+
+def test_the_pause_before_the_next_start_grows_and_is_told(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    supervisor.spawn("broken", shell("exit 1"), tries=100)
+    eventually(lambda: (supervisor.process("broken").restart_in or 0) > 4 * FIRST_PAUSE)
+    process = supervisor.process("broken")
+    assert process.restarts >= 3
+    assert (process.running, process.failed, process.kept) == (False, False, True)
+
+
+def test_a_program_that_vanished_is_tried_again_and_then_has_failed(
+    supervisor: Supervisor, tmp_path: Path, eventually: Eventually
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o755)
+    command = Command((str(program),), {"PATH": os.defpath}, Path("/"))
+    supervisor.spawn("here", command, tries=2)
+    program.unlink()
+    supervisor.kill("here", signal.SIGKILL)
+    eventually(lambda: supervisor.process("here").failed)
+
+
+def test_a_child_that_waits_for_its_next_start_can_be_stopped(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    log = supervisor.spawn("broken", shell("echo up; exit 1"), tries=100).log
+    eventually(lambda: (supervisor.process("broken").restart_in or 0) > FIRST_PAUSE)
+    supervisor.stop("broken")
+    process = supervisor.process("broken")
+    assert (process.stopped, process.failed, process.restart_in) == (True, False, None)
+    starts = log.read_text()
+    supervisor.spawn("other", shell("exit 0"))
+    eventually(lambda: not supervisor.process("other").running)
+    assert log.read_text() == starts
+
+
+def test_nothing_is_started_again_once_the_end_has_begun(
+    tmp_path: Path, eventually: Eventually
+) -> None:
+    supervisor = Supervisor.launch(tmp_path)
+    supervisor.spawn("broken", shell("exit 1"), tries=100)
+    log = supervisor.spawn(
+        "slow", shell("trap 'sleep 1; exit' TERM; echo up; while :; do sleep 0.1; done")
+    ).log
+    eventually(log.read_text)
+    eventually(lambda: (supervisor.process("broken").restart_in or 0) > FIRST_PAUSE)
+    restarts = supervisor.process("broken").restarts
+    supervisor._ask("shutdown")
+    process = supervisor.process("broken")
+    assert (process.restarts, process.restart_in) == (restarts, None)
+    supervisor.close()
+
+
+def test_stopping_what_has_ended_plans_nothing(tmp_path: Path, eventually: Eventually) -> None:
+    """The supervisor would wake up for ever for what it cannot do."""
+    ended = child.Child("brief", tmp_path / "brief.log", _spawning("brief", shell(""), 0, 5), None)
+    eventually(ended.reap)
+    ended.plan_restart()
+    ended.stop()
+    assert (ended.stopping, ended.kill_at, ended.start_at) == (True, None, None)
+
+
+def test_the_early_ends_of_a_child_are_forgotten_once_it_ran_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(child, "RAN_WELL", 0)
+    request = _spawning("brief", shell("exit 1"), 0, tries=2)
+    brief = child.Child("brief", tmp_path / "brief.log", request, None)
+    for _ in range(5):
+        eventually(brief.reap)
+        brief.plan_restart()
+        assert brief.start_at is not None
+        eventually(lambda: brief.restart_if_due() or brief.running)
+    assert brief.restarts == 5
+    eventually(brief.reap)
+
+
+def test_a_signal_for_another_process_of_that_name_hits_none(supervisor: Supervisor) -> None:
+    pid = supervisor.spawn("child", SLEEPER).pid
+    assert supervisor.kill("child", signal.SIGKILL, pid=pid + 1) is None
+    assert supervisor.process("child").running
+    assert supervisor.kill("child", signal.SIGKILL, pid=pid) == pid
 
 
 def test_a_stopped_child_stays_stopped_and_has_not_failed(supervisor: Supervisor) -> None:
-    supervisor.spawn("child", Command(SLEEP, {}, Path("/")), restart_after=0)
+    supervisor.spawn("child", SLEEPER, tries=5)
     supervisor.stop("child")
     process = supervisor.process("child")
     assert (process.returncode, process.restarts, process.failed) == (-signal.SIGTERM, 0, False)
@@ -120,6 +289,16 @@ def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(
     eventually(log.read_text)
     supervisor.stop("deaf")
     assert supervisor.process("deaf").returncode == -signal.SIGKILL
+
+
+def test_a_paused_child_hears_that_it_is_to_stop(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    log = supervisor.spawn("paused", shell("trap 'exit 7' TERM; echo up; while :; do :; done")).log
+    eventually(log.read_text)
+    supervisor.kill("paused", signal.SIGSTOP)
+    supervisor.stop("paused")
+    assert supervisor.process("paused").returncode == 7
 
 
 def test_the_children_of_a_child_end_with_it(
@@ -174,10 +353,11 @@ def test_the_directories_given_are_removed_at_the_end(tmp_path: Path) -> None:
 def test_the_supervisor_stays_for_the_second_user(tmp_path: Path) -> None:
     first = Supervisor.launch(tmp_path)
     second = Supervisor(first.address)
-    pid, users = first.status()
-    assert users == 2
+    before = first.status()
+    assert before.users == 2
     first.close()
-    assert second.status() == (pid, 1)
+    after = second.status()
+    assert (after.pid, after.users) == (before.pid, 1)
     second.close()
 
 
@@ -192,13 +372,13 @@ def test_a_shutdown_ends_it_for_all_users(tmp_path: Path) -> None:
 
 def test_an_idle_supervisor_survives_sigint_and_garbage(tmp_path: Path) -> None:
     supervisor = Supervisor.launch(tmp_path)
-    pid, _ = supervisor.status()
+    pid = supervisor.status().pid
     os.kill(pid, signal.SIGINT)
     for garbage in (b"\xff\xfe\n", b"{}\n", b'{"do": "dance"}\n', b"[]\n", b"no end"):
         with socket.socket(socket.AF_UNIX) as stranger:
             stranger.connect(str(supervisor.address))
             stranger.sendall(garbage)
-    assert supervisor.status()[0] == pid
+    assert supervisor.status().pid == pid
     supervisor.close()
 
 
@@ -206,8 +386,8 @@ def test_sigterm_ends_the_supervisor_and_its_children(
     tmp_path: Path, eventually: Eventually
 ) -> None:
     supervisor = Supervisor.launch(tmp_path)
-    child = supervisor.spawn("child", Command(SLEEP, {}, Path("/"))).pid
-    pid, _ = supervisor.status()
+    child = supervisor.spawn("child", SLEEPER).pid
+    pid = supervisor.status().pid
     os.kill(pid, signal.SIGTERM)
     eventually(lambda: is_gone(child) and is_gone(pid))
     supervisor.close()
@@ -217,8 +397,8 @@ def test_a_killed_supervisor_takes_its_children_with_it(
     tmp_path: Path, eventually: Eventually
 ) -> None:
     supervisor = Supervisor.launch(tmp_path)
-    child = supervisor.spawn("child", Command(SLEEP, {}, Path("/"))).pid
-    os.kill(supervisor.status()[0], signal.SIGKILL)
+    child = supervisor.spawn("child", SLEEPER).pid
+    os.kill(supervisor.status().pid, signal.SIGKILL)
     eventually(lambda: is_gone(child))
     supervisor.close()
 

@@ -1,20 +1,7 @@
-"""Own child processes for some user processes; end them when the last user is gone.
-
-A script of its own with nothing but the standard library, so that it starts in tens of
-milliseconds and stays small: ``python -I -S supervisor.py LISTENER_FD LOGS [DIRECTORY …]``.
-The listener is a bound Unix socket made by the launcher; the children's output goes to
-files in LOGS; the directories are removed at the end. :mod:`docnats.stack.client` speaks to
-it, one JSON object a line each way.
-
-Every connection is one *user*. A user is gone when it says ``leave``, when its connection
-closes, and when its process ends, even if a forked sibling still holds the connection open.
-The children end with the supervisor in every case: by SIGTERM and SIGKILL in the order
-asked for, and by the kernel (``PR_SET_PDEATHSIG``) if the supervisor itself is killed.
-"""
+"""The supervisor's event loop and start."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import logging
@@ -22,177 +9,25 @@ import os
 import selectors
 import signal
 import socket
-import struct
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from .child import Child, die_with_parent
+from .user import User
+
+__all__ = ["SHUTDOWN_LIMIT", "main"]
 
 logger = logging.getLogger("docnats.stack.supervisor")
 
 START_GRACE = 10.0
 """Seconds to wait for the first user."""
 
-STOP_GRACE = 10.0
-"""Seconds between SIGTERM and SIGKILL."""
-
 SHUTDOWN_LIMIT = 60.0
 """Seconds after which the supervisor ends although a child does not; the kernel kills it."""
 
 SEND_TIMEOUT = 5.0
-PR_SET_PDEATHSIG = 1
-
-_PEERCRED = struct.Struct("3i")
-
-
-def die_with_parent() -> Callable[[], None] | None:
-    """Return what a child does before ``exec`` so that it dies with this thread (Linux)."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    supervisor = os.getpid()
-
-    def before_exec() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:
-            os._exit(1)
-
-    return before_exec
-
-
-class Child:
-    """One child process, its restarts included."""
-
-    def __init__(
-        self, name: str, log: Path, request: dict[str, Any], before_exec: Callable[[], None] | None
-    ) -> None:
-        self.name = name
-        self.log = log
-        self.stop_order = int(request["stop_order"])
-        self.restarts = 0
-        self.stopping = False
-        self.kill_at: float | None = None
-        self._request = request
-        self._before_exec = before_exec
-        with contextlib.suppress(FileNotFoundError):
-            log.replace(log.with_suffix(".log.old"))
-        self.start()
-
-    def start(self) -> None:
-        """Start the process, or raise ``OSError``."""
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(  # noqa: S603 - running programs is the purpose
-                self._request["argv"],
-                env=self._request["env"],
-                cwd=self._request["cwd"],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=self._before_exec,  # noqa: PLW1509 - this process has one thread
-            )
-        self.started = time.monotonic()
-        self.returncode: int | None = None
-        logger.info("%s started as process %d", self.name, self.process.pid)
-
-    @property
-    def running(self) -> bool:
-        """Whether the process was alive when last looked at."""
-        return self.returncode is None
-
-    def stop(self) -> None:
-        """Ask the process to end; :meth:`kill_if_due` sees to it that it does."""
-        if not self.stopping:
-            self.stopping = True
-            self.kill_at = time.monotonic() + STOP_GRACE
-            self.signal(signal.SIGTERM)
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the process if it still runs."""
-        if self.running:
-            self.process.send_signal(number)
-
-    def kill_if_due(self) -> None:
-        """Kill the process and its own children if it outlived its time to stop."""
-        if self.running and self.kill_at is not None and time.monotonic() >= self.kill_at:
-            logger.warning("%s does not stop: killing it", self.name)
-            self.kill_at = None
-            self._kill_group()
-
-    def reap(self) -> bool:
-        """Return True once when the process has ended; whatever it left behind goes too."""
-        if not self.running or self.process.poll() is None:
-            return False
-        self.returncode = self.process.returncode
-        self.kill_at = None
-        self._kill_group()
-        for path in self._request["leftovers"]:
-            with contextlib.suppress(OSError):
-                Path(path).unlink()
-        logger.info("%s ended with %d", self.name, self.returncode)
-        return True
-
-    def restart_if_wanted(self) -> None:
-        """Start an ended process again, unless it was stopped or died early."""
-        after = self._request["restart_after"]
-        if self.stopping or after is None or time.monotonic() - self.started < after:
-            return
-        try:
-            self.start()
-        except OSError as error:
-            logger.error("%s cannot be restarted: %s", self.name, error)
-        else:
-            self.restarts += 1
-
-    def status(self) -> dict[str, Any]:
-        """Return the process as clients see it."""
-        return {
-            "name": self.name,
-            "pid": self.process.pid,
-            "returncode": self.returncode,
-            "stopped": self.stopping,
-            "restarts": self.restarts,
-            "log": os.fspath(self.log),
-        }
-
-    def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-
-
-class User:
-    """One connected process; ``pidfd`` becomes readable when the process ends (Linux)."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self.pidfd: int | None = None
-        self.left = False
-        self.unread = b""
-        if hasattr(socket, "SO_PEERCRED"):
-            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
-            pid, uid, _ = _PEERCRED.unpack(raw)
-            if uid != os.getuid():
-                msg = f"process {pid} belongs to another user"
-                raise PermissionError(msg)
-            self.pidfd = _pidfd(pid)
-
-    def requests(self) -> list[dict[str, Any]]:
-        """Return the requests that have arrived; ``EOFError`` at the end of the connection."""
-        data = self.connection.recv(65536)
-        if not data:
-            raise EOFError
-        *lines, self.unread = (self.unread + data).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def close(self) -> None:
-        """Forget the user."""
-        self.connection.close()
-        if self.pidfd is not None:
-            os.close(self.pidfd)
 
 
 class Supervisor:
@@ -201,7 +36,7 @@ class Supervisor:
     def __init__(self, listener: socket.socket, logs: Path) -> None:
         self._listener = listener
         self._logs = logs
-        self._users: set[User] = set()
+        self._users: list[User] = []
         self._children: dict[str, Child] = {}
         self._before_exec = die_with_parent()
         self._ends_at = time.monotonic() + START_GRACE
@@ -233,7 +68,8 @@ class Supervisor:
 
     def _next_deadline(self) -> float | None:
         """Return the seconds until something must be done without an event."""
-        moments = [c.kill_at for c in self._children.values() if c.kill_at is not None]
+        children = self._children.values()
+        moments = [m for c in children for m in (c.kill_at, c.start_at) if m is not None]
         if self._shutting_down or not self._had_users:
             moments.append(self._ends_at)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
@@ -250,7 +86,7 @@ class Supervisor:
             connection.close()
             return
         self._had_users = True
-        self._users.add(user)
+        self._users.append(user)
         self._watch(connection, lambda _: self._serve(user))
         if user.pidfd is not None:
             self._watch(user.pidfd, lambda _: self._drop(user))
@@ -277,6 +113,9 @@ class Supervisor:
     def _reply(self, user: User, request: dict[str, Any]) -> dict[str, Any]:
         commands: dict[str, Callable[[User, dict[str, Any]], dict[str, Any]]] = {
             "spawn": self._spawn,
+            "fill": self._fill,
+            "keep": self._keep,
+            "wish": self._wish,
             "stop": self._stop,
             "kill": self._kill,
             "status": self._status,
@@ -292,7 +131,7 @@ class Supervisor:
         name = request["name"]
         if request["numbered"]:
             numbered = (f"{name}-{number}" for number in itertools.count(1))
-            name = next(free for free in numbered if free not in self._children)
+            name = next(free for free in numbered if self._is_free(free))
         if self._shutting_down:
             msg = "the stack is shutting down"
             raise ValueError(msg)
@@ -303,18 +142,44 @@ class Supervisor:
         self._children[name] = child
         return child.status()
 
+    def _fill(self, user: User, request: dict[str, Any]) -> dict[str, Any]:
+        missing = request["count"] - sum(child.kept for child in self._numbered(request["name"]))
+        return {"added": [self._spawn(user, request)["name"] for _ in range(missing)]}
+
+    def _is_free(self, name: str) -> bool:
+        child = self._children.get(name)
+        return child is None or (child.stopping and not child.running)
+
+    def _numbered(self, name: str) -> list[Child]:
+        return [child for key, child in self._children.items() if key.startswith(f"{name}-")]
+
+    def _keep(self, _: User, request: dict[str, Any]) -> dict[str, Any]:
+        child = self._children[request["name"]]
+        child.tries = request["tries"]
+        return child.status()
+
+    def _wish(self, user: User, request: dict[str, Any]) -> dict[str, Any]:
+        user.workers, user.scales = request["workers"], request["scales"]
+        return {}
+
     def _stop(self, _: User, request: dict[str, Any]) -> dict[str, Any]:
         self._children[request["name"]].stop()
         return {}
 
     def _kill(self, _: User, request: dict[str, Any]) -> dict[str, Any]:
-        self._children[request["name"]].signal(request["signal"])
-        return {}
+        child = self._children[request["name"]]
+        hit = child.running and request["pid"] in (None, child.process.pid)
+        if hit:
+            child.signal(request["signal"])
+        return {"pid": child.process.pid if hit else None}
 
-    def _status(self, *_: object) -> dict[str, Any]:
+    def _status(self, user: User, _: dict[str, Any]) -> dict[str, Any]:
+        users = [user for user in self._users if not user.left]
         return {
             "pid": os.getpid(),
-            "users": sum(not user.left for user in self._users),
+            "users": len(users),
+            "workers": max((user.workers for user in users), default=0),
+            "scales": next((one for one in users if one.scales), None) is user,
             "children": [child.status() for child in self._children.values()],
         }
 
@@ -334,13 +199,16 @@ class Supervisor:
         self._ends_at = time.monotonic() + SHUTDOWN_LIMIT
         self._selector.unregister(self._listener)
         self._listener.close()
+        for child in self._children.values():
+            child.start_at = None
         self._look_after_children()
 
     def _look_after_children(self) -> None:
         for child in self._children.values():
             child.kill_if_due()
             if child.reap() and not self._shutting_down:
-                child.restart_if_wanted()
+                child.plan_restart()
+            child.restart_if_due()
         running = [child for child in self._children.values() if child.running]
         if self._shutting_down and running:
             first = min(child.stop_order for child in running)
@@ -351,17 +219,6 @@ class Supervisor:
     def _on_signals(self, source: socket.socket) -> None:
         if signal.SIGTERM in source.recv(4096):
             self._shut_down("terminated")
-
-
-def _pidfd(pid: int) -> int | None:
-    """Return a handle on a process; None where the kernel or a sandbox has no pidfds."""
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        raise
-    except OSError as error:
-        logger.warning("only connections tell when users end: no pidfd: %s", error)
-        return None
 
 
 def _signal_socket() -> socket.socket:
@@ -378,6 +235,9 @@ def _signal_socket() -> socket.socket:
 def main(listener_fd: str, logs: str, *directories: str) -> None:
     """Detach from the launcher, serve, and remove the directories at the end.
 
+    The listener is a bound Unix socket made by the launcher; the children's output goes to
+    files in ``logs``; the directories are removed at the end.
+
     A connection that is still open closes after that: users take it for the end of all.
     """
     if os.fork():
@@ -392,7 +252,3 @@ def main(listener_fd: str, logs: str, *directories: str) -> None:
 
         for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
