@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wrapt import register_post_import_hook
 
 if TYPE_CHECKING:
+    from docnats import chaos as chaos
     from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig
     from docnats.errors import (
         BusError,
@@ -141,6 +142,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("docnats")
+    if name == "chaos":
+        return importlib.import_module("docnats.chaos")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'docnats' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
@@ -149,4 +152,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, "__version__", "chaos"])

@@ -67,6 +67,11 @@ class Session:
         """Where the embedded stack keeps its data; None without one."""
         return self._stack.home if self._stack else None
 
+    @property
+    def stack(self) -> LocalStack | None:
+        """The embedded stack, once it was started; None without one."""
+        return self._stack
+
     def endpoints(self) -> tuple[S3Config, NatsConfig]:
         """Return where the servers are; starts the embedded ones that are needed.
 

@@ -245,14 +245,13 @@ class LocalStack:
         ...     stack.scale(4)
         4
         """
-        checked_count(workers)
+        count = self._workers().scale(checked_count(workers))
         self._end_watch()
         self._auto, self._least = False, workers
-        count = self._workers().scale(workers)
         self._look_after_workers()
         return count
 
-    def kill(self, name: str, signal: int = SIGKILL) -> int | None:
+    def kill(self, name: str, signal: int = SIGKILL, *, pid: int | None = None) -> int | None:
         """Send a signal to a server or worker, to see what happens.
 
         One that it kills is started again in a moment, however often.
@@ -262,18 +261,20 @@ class LocalStack:
         name : str
             ``nats``, ``s3``, ``worker-1``, …; see :meth:`processes`.
         signal : int
+        pid : int, optional
+            Send it only if the process still is this one.
 
         Returns
         -------
         int or None
-            The id of the process that gets it; None when it does not run at this moment.
+            The process that gets it; None when it does not run at this moment.
 
         Raises
         ------
         StackError
             There is no process of that name.
         """
-        return _started(self._supervisor).kill(name, signal)
+        return _started(self._supervisor).kill(name, signal, pid=pid)
 
     def _workers(self) -> Workers:
         return Workers(
@@ -281,7 +282,7 @@ class LocalStack:
         )
 
     def _have_workers(self) -> None:
-        """Start the workers that this process needs and others have not started."""
+        """Start the workers that this process needs, unless others have."""
         _started(self._supervisor).wish(self._least, scales=self._auto)
         if self._least:
             self._workers().fill(self._least)
