@@ -10,7 +10,12 @@ HTML_PAGE = b"<!doctype html><html><body>404 not found</body></html>"
 
 
 def text_pdf(
-    pages: int = 1, *, lines: int = 3, padding: int = 0, bombs: Collection[int] = ()
+    pages: int = 1,
+    *,
+    lines: int = 3,
+    padding: int = 0,
+    bombs: Collection[int] = (),
+    subject: str = "the archive",
 ) -> bytes:
     """Return a PDF of plain text; page ``n`` says ``Page n line m of the archive``.
 
@@ -23,6 +28,8 @@ def text_pdf(
     bombs : collection of int
         Pages, from 1, that draw a form which draws itself: the parser takes memory until
         its process is at the limit.
+    subject : str
+        What the text is of.
     """
     kids = " ".join(f"{4 + 2 * page} 0 R" for page in range(pages))
     objects = [
@@ -37,7 +44,7 @@ def text_pdf(
             f"/Resources << /Font << /F1 3 0 R >> {forms}>> >>".encode()
         )
         text = " ".join(
-            f"(Page {page + 1} line {line + 1} of the archive) Tj 0 -14 Td" for line in range(lines)
+            f"(Page {page + 1} line {line + 1} of {subject}) Tj 0 -14 Td" for line in range(lines)
         )
         bomb = " /X Do" if page + 1 in bombs else ""
         objects.append(_stream(f"BT /F1 11 Tf 72 770 Td {text} ET{bomb}".encode()))

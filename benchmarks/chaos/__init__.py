@@ -1,0 +1,1 @@
+"""Real jobs on a real stack while servers, workers and parsers are killed and stalled."""
