@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-__all__ = ["HTML_PAGE", "text_pdf"]
+__all__ = ["HTML_PAGE", "pdf_file", "pdf_stream", "text_pdf"]
 
 HTML_PAGE = b"<!doctype html><html><body>404 not found</body></html>"
 
@@ -47,12 +47,12 @@ def text_pdf(
             f"(Page {page + 1} line {line + 1} of {subject}) Tj 0 -14 Td" for line in range(lines)
         )
         bomb = " /X Do" if page + 1 in bombs else ""
-        objects.append(_stream(f"BT /F1 11 Tf 72 770 Td {text} ET{bomb}".encode()))
+        objects.append(pdf_stream(f"BT /F1 11 Tf 72 770 Td {text} ET{bomb}".encode()))
     if bombs:
         objects.append(_bomb(4 + 2 * pages))
     if padding:
-        objects.append(_stream(b"\0" * padding))
-    return _file(objects)
+        objects.append(pdf_stream(b"\0" * padding))
+    return pdf_file(objects)
 
 
 def _bomb(number: int) -> bytes:
@@ -62,22 +62,31 @@ def _bomb(number: int) -> bytes:
     )
 
 
-def _stream(content: bytes) -> bytes:
-    return b"<< /Length %d >>\nstream\n%b\nendstream" % (len(content), content)
+def pdf_stream(content: bytes, entries: bytes = b"") -> bytes:
+    """Return a stream object; ``entries`` go into its dictionary, before ``/Length``."""
+    return b"<< %b/Length %d >>\nstream\n%b\nendstream" % (entries, len(content), content)
 
 
-def _file(objects: list[bytes]) -> bytes:
+def pdf_file(objects: Iterable[bytes], entries: bytes = b"") -> bytes:
+    """Return a file of the objects 1, 2, …, the first of them the catalog.
+
+    Parameters
+    ----------
+    entries : bytes
+        Go into the trailer; a later one of the same name wins.
+    """
     out = bytearray(b"%PDF-1.7\n")
     offsets = []
     for number, body in enumerate(objects, start=1):
         offsets.append(len(out))
         out += b"%d 0 obj\n%b\nendobj\n" % (number, body)
     start = len(out)
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(offsets) + 1)
     for offset in offsets:
         out += b"%010d 00000 n \n" % offset
-    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
-        len(objects) + 1,
+    out += b"trailer\n<< /Size %d /Root 1 0 R%b >>\nstartxref\n%d\n%%%%EOF\n" % (
+        len(offsets) + 1,
+        b" " + entries if entries else b"",
         start,
     )
     return bytes(out)

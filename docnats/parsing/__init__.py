@@ -4,6 +4,7 @@ Importing this package loads docling-parse's native module and pyarrow, nothing 
 pandas, no pydantic, nothing that knows a credential.
 """
 
+from docnats.parsing.bookmark import Place, Watch, read_bookmark
 from docnats.parsing.probe import warm_up
 from docnats.parsing.ranges import (
     PageError,
@@ -16,8 +17,11 @@ from docnats.parsing.ranges import (
 __all__ = [
     "PageError",
     "ParseOptions",
+    "Place",
     "RangeResult",
+    "Watch",
     "merge_ranges",
     "parse_range",
+    "read_bookmark",
     "warm_up",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from docnats.errors import ErrorType, ParseError
+from docnats.parsing.bookmark import Watch, bookmark
 from docnats.parsing.native import Document, open_document
 from docnats.parsing.pages import read_page
 from docnats.parsing.rotation import may_be_rotated
@@ -75,7 +76,12 @@ class RangeResult:
 
 
 def parse_range(
-    source: str, out_dir: str, first: int, count: int, options: ParseOptions
+    source: str,
+    out_dir: str,
+    first: int,
+    count: int,
+    options: ParseOptions,
+    watch: Watch | None = None,
 ) -> RangeResult:
     """Parse some pages of a PDF file into Parquet files.
 
@@ -89,8 +95,10 @@ def parse_range(
     out_dir : str
         Folder of the results.
     first, count : int
-        The first page, from 1, and how many; fewer at the end of the document. 0 only opens
-        the document and writes nothing.
+        The first page, from 1, and how many; fewer at the end of the document.
+    watch : Watch, optional
+        Where to note the page at work, and the processor time for each; without it there is
+        no limit.
 
     Raises
     ------
@@ -105,7 +113,7 @@ def parse_range(
     >>> parse_range("paper.pdf", "out", 1, 48, ParseOptions())  # doctest: +SKIP
     RangeResult(page_count=12, first=1, last=12, words=5403, metadata={…}, page_errors=())
     """
-    with open_document(source, options.password) as document:
+    with bookmark(watch) as mark, open_document(source, options.password) as document:
         total = document.page_count
         if total > options.max_pages:
             msg = f"the PDF has {total:,} pages, more than the limit of {options.max_pages:,}"
@@ -113,14 +121,16 @@ def parse_range(
         last = min(total, first + count - 1)
         tables = RangeTables()
         rotated = may_be_rotated(source)
-        errors = [
-            PageError(page_no, error)
-            for page_no in range(first, last + 1)
-            if (error := _parse_page(document, page_no, tables, may_be_rotated=rotated))
-        ]
-        metadata = document.metadata if first == 1 else {}
-    if count:
-        tables.write(Path(out_dir), "" if first == 1 and last == total else _part(first))
+        metadata = document.metadata
+        mark.opened(total)
+        errors: list[PageError] = []
+        for page_no in range(first, last + 1):
+            mark.turn_to(page_no)
+            error = _parse_page(document, page_no, tables, may_be_rotated=rotated)
+            if error is not None:
+                errors.append(PageError(page_no, error))
+        mark.close()
+    tables.write(Path(out_dir), "" if first == 1 and last == total else _part(first))
     return RangeResult(total, first, last, tables.words, metadata, tuple(errors))
 
 
@@ -149,7 +159,8 @@ def _part(first: int) -> str:
 def merge_ranges(out_dir: str, lost: Sequence[PageError] = ()) -> None:
     """Join the parts of a document's ranges into ``pages.parquet`` and ``words.parquet``.
 
-    One range at a time is in memory; the parts are deleted.
+    One range at a time is in memory. The parts stay, so that this can be done again when
+    its process dies.
 
     Parameters
     ----------

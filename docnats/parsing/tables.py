@@ -145,8 +145,7 @@ def read_table(path: Path) -> pa.Table:
 
 
 def merge_parts(folder: Path, name: str) -> None:
-    """Join the parts of a table, one at a time in memory, into one file; delete them."""
+    """Join the parts of a table, one at a time in memory, into one file."""
     with _writer(folder, name, TABLES[name]) as writer:
         for part in sorted(folder.glob(f"{name}-*.parquet")):
             writer.write_table(read_table(part))
-            part.unlink()

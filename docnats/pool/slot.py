@@ -112,7 +112,10 @@ class Slot:
             raise BrokenProcessPool("the parser process died while it was idle") from error
 
     def cause_of_death(self, expired: ProcessExpired) -> ParseError:
-        """Tell what the process died of, with its last words."""
+        """Tell what the process died of, with its last words.
+
+        SIGPROF comes from a limit of processor time that a task has set for itself.
+        """
         code = expired.exitcode
         last_words = self._last_words()
         if code == child.OUT_OF_MEMORY or "bad_alloc" in last_words:
@@ -128,6 +131,8 @@ class Slot:
                 "or the container ran out of memory: give it more, or use fewer processes",
                 transient=True,
             )
+        if code == -signal.SIGPROF:
+            return ParseError(ErrorType.TIMEOUT, "parsing needs too much processor time")
         how = f"of {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
         message = f"the parser process died {how}"
         return ParseError(ErrorType.CRASHED, f"{message}: {last_words}" if last_words else message)

@@ -1,85 +1,131 @@
-"""The page ranges of one document: which are left, which are halved, which are given up."""
+"""The page ranges of one document: which are left, which are split, which are given up."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from docnats.errors import ErrorType, ParseError
 from docnats.parsing import PageError, RangeResult
 
-__all__ = ["DEATHS", "MAX_RETRIES", "Budget", "PageRange", "Ranges", "time_limit"]
+__all__ = [
+    "DEATHS",
+    "OPEN_CPU_SECONDS",
+    "TRIES",
+    "Attempt",
+    "Budget",
+    "Death",
+    "OnProgress",
+    "PageRange",
+    "Ranges",
+    "page_cpu_seconds",
+    "time_limit",
+]
 
 DEATHS = frozenset({ErrorType.CRASHED, ErrorType.TIMEOUT, ErrorType.OUT_OF_MEMORY})
 """Ends of a parser process that one page may be guilty of: the others can still be read."""
 
-RANGE_SECONDS = 30.0
-PAGE_SECONDS = 0.5
-"""Time limit of a range: generous for honest files, whose slowest page takes 1.4 s."""
+OPEN_CPU_SECONDS = 30.0
+"""Processor time for opening a document: honest ones take 4 to 220 ms."""
 
-RETRY_SECONDS = 10.0
-"""Time limit of a single page in a second try: 7 times the slowest honest page's."""
+PAGE_CPU_SECONDS = 10.0
+"""Processor time for a page: 7 times what the slowest honest one takes (1.4 s)."""
 
-RETRY_PAGE_SECONDS = 0.1
-"""For each page more: what 99 of 100 honest pages take. A range that is too slow is halved."""
+ALONE_CPU_SECONDS = 20.0
+"""The same for a page by itself, which is its second try as a rule."""
+
+RANGE_SECONDS = 60.0
+PAGE_SECONDS = 1.5
+"""Time limit of a range by the clock: enough for one that is all slowest honest pages. A page
+that never ends comes to its limit of processor time before, unless the machine is overloaded."""
 
 DEATH_SECONDS = 1.0
-"""What a crash is taken to cost: 0.1 s as a rule, some seconds when 2 GiB were filled first."""
+"""The least a death is taken to cost; so the time for them also bounds their number."""
 
-MAX_RETRIES = 256
-"""Tries of halves a document. A bad page in a range of 48 takes 12 at most, so this finds 21
-pages that lie apart; where all pages of a range are bad it takes 94."""
+PATIENCE_SECONDS = 5.0
+"""A document that has wasted more goes on in one parser process; crashes take 0.1 s."""
+
+TRIES = 2
+"""Of a page alone or in a range, each on a fresh process, before it is given up."""
+
+TRIES_WHEN_KILLED = 4
+"""The same for a process that was killed from outside, which need not be the page's fault."""
 
 PageRange = tuple[int, int]
 OnProgress = Callable[[int, int, tuple[PageRange, ...]], None]
-Parse = Callable[[int, int, float], Awaitable[RangeResult]]
 
 
-def time_limit(pages: int, *, short: bool = False) -> float:
-    """Return the seconds that a try of so many pages may take; short where one did not end."""
-    if short:
-        return RETRY_SECONDS + RETRY_PAGE_SECONDS * (pages - 1)
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a try of a range ended its parser process.
+
+    Attributes
+    ----------
+    error : ParseError
+        What the process died of.
+    seconds : float
+        How long it was at work.
+    page_count : int
+        Pages of the document, or 0 if it was not yet open.
+    page_no : int
+        The page it was at, or 0 if that is not known.
+    """
+
+    error: ParseError
+    seconds: float = DEATH_SECONDS
+    page_count: int = 0
+    page_no: int = 0
+
+
+Attempt = Callable[[int, int], Awaitable[RangeResult | Death]]
+
+
+def time_limit(pages: int) -> float:
+    """Return the seconds that a try of so many pages may take."""
     return RANGE_SECONDS + PAGE_SECONDS * pages
+
+
+def page_cpu_seconds(pages: int) -> float:
+    """Return the processor time that each page may take in a try of so many pages."""
+    return ALONE_CPU_SECONDS if pages == 1 else PAGE_CPU_SECONDS
 
 
 @dataclass(slots=True)
 class Budget:
-    """What a document may still cost in tries that lead to nothing.
+    """What a document may cost in tries that lead to nothing.
 
     Parameters
     ----------
     seconds : float
-        Of parser processes that are killed in the end; when they are used up, nothing more
-        is tried.
-    retries : int
-        Tries of halves; when they are used up, only ranges never tried before are.
+        Of parser processes that die; when they are used up, nothing more is tried.
     """
 
     seconds: float
-    retries: int = MAX_RETRIES
+    spent: float = field(default=0.0, init=False)
 
-    def refusal(self, *, retry: bool) -> str | None:
-        """Say why there is no try left, or count it and return None."""
-        if self.seconds <= 0:
-            return "not read: the time for pages that stop the parser was used up on this document"
-        if retry and self.retries <= 0:
-            return f"not read: the parser died too often on this document ({MAX_RETRIES} retries)"
-        self.retries -= retry
-        return None
+    def charge(self, death: Death) -> None:
+        """Count what a process cost that died."""
+        self.spent += max(DEATH_SECONDS, death.seconds)
 
-    def charge(self, seconds: float) -> None:
-        """Take what a killed process cost."""
-        self.seconds -= seconds
+    @property
+    def used_up(self) -> bool:
+        """Whether nothing more may be tried."""
+        return self.spent >= self.seconds
+
+    @property
+    def impatient(self) -> bool:
+        """Whether the document has wasted so much that others come first."""
+        return self.spent > PATIENCE_SECONDS
 
 
 class Ranges:
     """The page ranges of a document whose page count is known.
 
-    A range that kills its parser goes back to the end of the queue as two halves, down to
-    single pages. So every page is tried once before any is tried again, and when the budget
-    ends, the largest ranges of good pages have been read. After a range that did not end, the
-    others get less time as well: many of them would use up the budget at once.
+    A range that kills its parser goes back to the end of the queue in parts: the pages
+    before the one it was at, and those after it; that page itself gets another try when all
+    others are done. Where the page is not known, the parts are halves. So when the budget
+    ends, as many pages have been read as can be, and every page lost has killed a process.
 
     Parameters
     ----------
@@ -101,73 +147,95 @@ class Ranges:
     def __init__(self, page_count: int, budget: Budget, on_progress: OnProgress) -> None:
         self.results: list[RangeResult] = []
         self.lost: list[PageError] = []
+        self._first_death: ParseError | None = None
+        self._deaths: dict[int, ParseError] = {}
         self._page_count = page_count
         self._budget = budget
         self._on_progress = on_progress
-        self._queue: deque[tuple[PageRange, bool]] = deque()
+        self._queue: deque[PageRange] = deque()
+        self._suspects: deque[int] = deque()
+        self._tries: dict[int, int] = {}
         self._running: set[PageRange] = set()
+        self._lanes = 0
         self._done = 0
-        self._endless = False
 
     @property
     def left(self) -> int:
         """How many ranges wait."""
-        return len(self._queue)
+        return len(self._queue) + len(self._suspects)
 
     def add(self, first: int, pages_per_range: int) -> None:
         """Queue the pages from ``first`` to the end of the document."""
         for start in range(first, self._page_count + 1, pages_per_range):
-            end = min(start + pages_per_range - 1, self._page_count)
-            self._queue.append(((start, end), False))
+            self._queue.append((start, min(start + pages_per_range - 1, self._page_count)))
 
     def keep(self, result: RangeResult) -> None:
         """Take in a range that was read."""
         self.results.append(result)
+        for page_no in range(result.first, result.last + 1):
+            self._deaths.pop(page_no, None)
         self._count(result.last - result.first + 1)
 
-    def bury(self, pages: PageRange, death: ParseError, limit: float) -> None:
-        """Queue the halves of a range that killed its parser; a single page is lost."""
+    def bury(self, pages: PageRange, death: Death) -> None:
+        """Queue the parts of a range that killed its parser."""
+        self._budget.charge(death)
+        self._first_death = self._first_death or death.error
         first, last = pages
-        endless = death.error_type is ErrorType.TIMEOUT
-        self._endless |= endless
-        # How long the others lived is not known here: the wait for a free process hides it.
-        self._budget.charge(limit if endless else DEATH_SECONDS)
         if first == last:
-            self._lose(pages, _page_error(death, limit))
-            return
-        middle = (first + last) // 2
-        self._queue.append(((first, middle), True))
-        self._queue.append(((middle + 1, last), True))
+            self._suspect(first, death.error)
+        elif first <= death.page_no <= last:
+            self._suspect(death.page_no, death.error)
+            self._enqueue(first, death.page_no - 1)
+            self._enqueue(death.page_no + 1, last)
+        else:
+            middle = (first + last) // 2
+            self._enqueue(first, middle)
+            self._enqueue(middle + 1, last)
 
-    async def run(self, parse: Parse) -> None:
-        """Parse range by range until none is left; lanes share the ranges."""
-        while self._queue:
-            pages, retry = self._queue.popleft()
-            refusal = self._budget.refusal(retry=retry)
-            if refusal:
-                self._lose(pages, refusal)
+    def _enqueue(self, first: int, last: int) -> None:
+        if first <= last:
+            self._queue.append((first, last))
+
+    def _suspect(self, page_no: int, error: ParseError) -> None:
+        self._deaths[page_no] = error
+        self._tries[page_no] = tries = self._tries.get(page_no, 0) + 1
+        if tries < (TRIES_WHEN_KILLED if error.transient else TRIES):
+            self._suspects.append(page_no)
+        else:
+            self._lose((page_no, page_no))
+
+    async def run(self, attempt: Attempt) -> None:
+        """Parse range by range until none is left; lanes share the ranges.
+
+        All lanes but one end when the document tries the patience of others.
+        """
+        self._lanes += 1
+        while self.left and not (self._budget.impatient and self._lanes > 1):
+            pages = self._next()
+            if self._budget.used_up:
+                self._lose(pages)
                 continue
             self._running.add(pages)
             self._tell()
-            await self._try(parse, pages, retry=retry)
-
-    async def _try(self, parse: Parse, pages: PageRange, *, retry: bool) -> None:
-        first, last = pages
-        limit = time_limit(last - first + 1, short=retry or self._endless)
-        try:
-            result = await parse(first, last - first + 1, limit)
-        except ParseError as death:
-            if death.error_type not in DEATHS:
-                raise
+            first, last = pages
+            outcome = await attempt(first, last - first + 1)
             self._running.remove(pages)
-            self.bury(pages, death, limit)
-        else:
-            self._running.remove(pages)
-            self.keep(result)
+            if isinstance(outcome, Death):
+                self.bury(pages, outcome)
+            else:
+                self.keep(outcome)
+        self._lanes -= 1
 
-    def _lose(self, pages: PageRange, error: str) -> None:
+    def _next(self) -> PageRange:
+        if self._queue:
+            return self._queue.popleft()
+        page_no = self._suspects.popleft()
+        return page_no, page_no
+
+    def _lose(self, pages: PageRange) -> None:
         first, last = pages
-        self.lost.extend(PageError(page_no, error) for page_no in range(first, last + 1))
+        for page_no in range(first, last + 1):
+            self.lost.append(PageError(page_no, _page_error(self._deaths.get(page_no))))
         self._count(last - first + 1)
 
     def _count(self, pages: int) -> None:
@@ -177,15 +245,31 @@ class Ranges:
     def _tell(self) -> None:
         self._on_progress(self._done, self._page_count, tuple(sorted(self._running)))
 
+    def all_lost(self) -> ParseError | None:
+        """Return what to say of a document when processes died and no page of it was read."""
+        if self._first_death is None or len(self.page_errors()) < self._page_count:
+            return None
+        deaths = [self._deaths[page_no] for page_no in sorted(self._deaths)]
+        death = next(iter(deaths), self._first_death)
+        if self._page_count == 1:
+            return death
+        return ParseError(
+            death.error_type,
+            f"none of its {self._page_count:,} pages could be read: {death}",
+            transient=any(error.transient for error in [death, *deaths]),
+        )
+
     def page_errors(self) -> tuple[PageError, ...]:
         """Return all pages that could not be read, in order."""
         errors = [error for result in self.results for error in result.page_errors]
         return tuple(sorted([*errors, *self.lost], key=lambda error: error.page_no))
 
 
-def _page_error(death: ParseError, limit: float) -> str:
+def _page_error(death: ParseError | None) -> str:
+    if death is None:
+        return "not read: the time for pages that stop the parser was used up on this document"
     if death.error_type is ErrorType.TIMEOUT:
-        return f"this page was not read within {limit:g} s"
+        return f"this page takes too long: {death}"
     if death.error_type is ErrorType.OUT_OF_MEMORY:
         return f"this page takes too much memory: {death}"
     return f"the parser crashed on this page: {death}"

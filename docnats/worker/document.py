@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from docnats import parsing
 from docnats.errors import ParseError, ungrouped
-from docnats.parsing import PageError, ParseOptions, RangeResult
+from docnats.parsing import PageError, ParseOptions, RangeResult, Watch
 from docnats.pool import ParserPool
 from docnats.worker.bisection import (
     DEATHS,
+    OPEN_CPU_SECONDS,
+    TRIES,
+    Attempt,
     Budget,
+    Death,
     OnProgress,
     PageRange,
-    Parse,
     Ranges,
+    page_cpu_seconds,
     time_limit,
 )
 
@@ -47,13 +53,13 @@ async def parse_document(
 ) -> ParsedDocument:
     """Parse a PDF into ``pages.parquet`` and ``words.parquet`` under ``out_dir``.
 
-    A range that kills its parser process is tried again in halves, down to the pages that
-    do it: they are failed pages, and all others are read.
+    A page that kills its parser process gets one more try on a fresh one, by itself; if that
+    dies too, it is a failed page, and all others are read.
 
     Parameters
     ----------
     seconds_for_bad_pages : float
-        What parser processes that are killed may take together.
+        What parser processes that die may take together.
     on_progress : callable
         Called with the pages done, the pages there are and the page ranges that are being
         parsed, whenever a range begins or ends.
@@ -61,52 +67,81 @@ async def parse_document(
     Raises
     ------
     ParseError
-        The document as a whole cannot be parsed, or every page of it kills the parser.
+        The document as a whole cannot be parsed, or every page of it kills the parser; it is
+        ``transient`` if the process of one was killed from outside.
     """
 
-    async def parse(first: int, count: int, seconds: float) -> RangeResult:
-        return await pool.run(
-            parsing.parse_range, str(source), str(out_dir), first, count, options, timeout=seconds
-        )
+    async def attempt(first: int, count: int) -> RangeResult | Death:
+        place = out_dir / f"page-{first:08d}"
+        seconds = page_cpu_seconds(count)
+        watch = Watch(str(place), open_seconds=OPEN_CPU_SECONDS, page_seconds=seconds)
+        args = (str(source), str(out_dir), first, count, options, watch)
+        return await _survive(pool, args, place, time_limit(count))
 
-    head, death = await _first_try(parse, pages_per_range)
+    head = await _first_try(attempt, pages_per_range)
     ranges = Ranges(head.page_count, Budget(seconds_for_bad_pages), on_progress)
-    if death is None:
-        ranges.keep(head)
-        ranges.add(head.last + 1, pages_per_range)
+    ranges.add(pages_per_range + 1, pages_per_range)
+    if isinstance(head, Death):
+        ranges.bury((1, min(pages_per_range, head.page_count)), head)
     else:
-        ranges.add(pages_per_range + 1, pages_per_range)
-        pages = (1, min(pages_per_range, head.page_count))
-        ranges.bury(pages, death, time_limit(pages_per_range))
+        ranges.keep(head)
     with ungrouped():
         async with asyncio.TaskGroup() as lanes:
             # Each job has at most as many ranges in the pool's queue as there are processes,
             # so that a long document does not hold up the short ones behind it.
             for _ in range(min(pool.processes, ranges.left)):
-                lanes.create_task(ranges.run(parse))
-    errors = ranges.page_errors()
-    if death is not None and len(errors) == head.page_count:
-        raise _all_lost(death, head.page_count)
+                lanes.create_task(ranges.run(attempt))
+    all_lost = ranges.all_lost()
+    if all_lost is not None:
+        raise all_lost
     if ranges.results != [head]:
-        lost = tuple(ranges.lost)
-        await pool.run(parsing.merge_ranges, str(out_dir), lost, timeout=MERGE_SECONDS)
-    return ParsedDocument(head.page_count, len(errors), head.metadata, errors)
+        await _merge(pool, out_dir, ranges.lost)
+    errors = ranges.page_errors()
+    return ParsedDocument(head.page_count, len(errors), ranges.results[0].metadata, errors)
 
 
-async def _first_try(parse: Parse, pages_per_range: int) -> tuple[RangeResult, ParseError | None]:
-    """Parse the first range; if that kills the parser, say so and only open the document."""
+async def _survive(
+    pool: ParserPool, args: tuple[object, ...], place: Path, seconds: float
+) -> RangeResult | Death:
+    """Parse a range, or say how and where that ended the process."""
+    await asyncio.to_thread(place.unlink, missing_ok=True)  # of an earlier try
     try:
-        return await parse(1, pages_per_range, time_limit(pages_per_range)), None
-    except ParseError as death:
-        if death.error_type not in DEATHS:
+        return await pool.run(parsing.parse_range, *args, timeout=seconds)
+    except ParseError as error:
+        if error.error_type not in DEATHS:
             raise
+        return _death(error, place)
+
+
+def _death(error: ParseError, place: Path) -> Death:
+    seen = parsing.read_bookmark(place)
+    if seen is None:
+        return Death(error)
+    return Death(error, time.monotonic() - seen.began, seen.page_count, seen.page_no)
+
+
+async def _first_try(attempt: Attempt, pages_per_range: int) -> RangeResult | Death:
+    """Parse the first range; what comes back knows the page count.
+
+    Raises
+    ------
+    ParseError
+        The document cannot be opened: two processes died of that.
+    """
+    for tries_left in reversed(range(TRIES)):
+        outcome = await attempt(1, pages_per_range)
+        if isinstance(outcome, Death) and not outcome.page_count and not tries_left:
+            raise outcome.error
+        if outcome.page_count:
+            break
+    return outcome
+
+
+async def _merge(pool: ParserPool, out_dir: Path, lost: Sequence[PageError]) -> None:
+    for tries_left in reversed(range(TRIES)):
         try:
-            return await parse(1, 0, time_limit(0)), death
-        except ParseError:
-            raise death from None
-
-
-def _all_lost(death: ParseError, pages: int) -> ParseError:
-    if pages == 1:
-        return death
-    return ParseError(death.error_type, f"none of its {pages} pages could be read: {death}")
+            await pool.run(parsing.merge_ranges, str(out_dir), tuple(lost), timeout=MERGE_SECONDS)
+            return
+        except ParseError as death:
+            if death.error_type not in DEATHS or not tries_left:
+                raise

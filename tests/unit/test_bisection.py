@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,90 +15,163 @@ from hypothesis import strategies as st
 
 from docnats import names
 from docnats.errors import ErrorType, ParseError
-from docnats.parsing import PageError, ParseOptions, RangeResult
+from docnats.parsing import PageError, ParseOptions, Place, RangeResult, Watch
 from docnats.pool import ParserPool
-from docnats.worker import bisection
-from docnats.worker.bisection import MAX_RETRIES, Budget, time_limit
+from docnats.worker import bisection, document
+from docnats.worker.bisection import Budget, Death, page_cpu_seconds, time_limit
 from docnats.worker.document import ParsedDocument, parse_document
 from tests.pdfs import text_pdf
 
 RANGE = 8
 CRASH, TIMEOUT, MEMORY = ErrorType.CRASHED, ErrorType.TIMEOUT, ErrorType.OUT_OF_MEMORY
+SECONDS = {CRASH: 0.1, TIMEOUT: 10.0, MEMORY: 3.0}
+PRELOAD = ["docnats.parsing.preload"]
 
 
 class DyingPool:
-    """A pool for one document, some pages of which kill the process."""
+    """A pool for one document, some pages of which kill the process.
 
-    def __init__(self, pages: int, bad: Mapping[int, ErrorType], *, opens: bool = True) -> None:
+    Parameters
+    ----------
+    patience : dict of int to int
+        After how many deaths a page is read after all.
+    notes : bool
+        Whether processes get to note their page.
+    opens_at : int
+        The try from which on the document opens.
+    transient : bool
+        Whether processes are killed from outside.
+    """
+
+    def __init__(
+        self,
+        pages: int,
+        bad: Mapping[int, ErrorType],
+        *,
+        patience: Mapping[int, int] | None = None,
+        notes: bool = True,
+        opens_at: int = 1,
+        transient: bool = False,
+    ) -> None:
         self.processes = 2
         self.pages = pages
         self.bad = bad
-        self.opens = opens
+        self.patience = patience or {}
+        self.notes = notes
+        self.opens_at = opens_at
+        self.transient = transient
+        self.deaths: Counter[int] = Counter()
         self.tries: list[tuple[int, int]] = []
-        self.limits: list[float] = []
         self.read: list[int] = []
         self.lost: tuple[PageError, ...] = ()
         self.merges = 0
+        self.merge_deaths = 0
+        self.places: dict[str, Place] = {}
 
     async def run(self, function: Any, *args: Any, timeout: float) -> RangeResult | None:
         if function.__name__ == "merge_ranges":
             self.merges += 1
+            if self.merges <= self.merge_deaths:
+                raise ParseError(CRASH, "died while merging")
             (_, self.lost) = args
             return None
-        _, _, first, count, _ = args
+        return self._parse(*args)
+
+    def _parse(
+        self, source: str, out: str, first: int, count: int, options: Any, watch: Watch
+    ) -> RangeResult:
         last = min(self.pages, first + count - 1)
         self.tries.append((first, last))
-        self.limits.append(timeout)
+        if len(self.tries) < self.opens_at:
+            self._die(0, CRASH, "died while opening", watch)
         for page in range(first, last + 1):
-            if page in self.bad:
-                raise ParseError(self.bad[page], f"died of page {page}")
-        if not self.opens:
-            raise ParseError(CRASH, "died while opening")
+            if page in self.bad and self.deaths[page] < self.patience.get(page, 1000):
+                self.deaths[page] += 1
+                self._die(page, self.bad[page], f"died of page {page}", watch)
         self.read.extend(range(first, last + 1))
         return RangeResult(self.pages, first, last, words=1, metadata={"title": "T"})
+
+    def _die(self, page: int, kind: ErrorType, message: str, watch: Watch) -> None:
+        if self.notes:
+            self.places[watch.bookmark] = Place(
+                -SECONDS.get(kind, 0), self.pages if page else 0, page
+            )
+        raise ParseError(kind, message, transient=self.transient)
 
     async def parse(
         self, *, seconds: float = 300, progress: list[Any] | None = None
     ) -> ParsedDocument:
         pool: Any = self
         told = [] if progress is None else progress
-        return await parse_document(
-            pool,
-            Path("in.pdf"),
-            Path("out"),
-            ParseOptions(),
-            pages_per_range=RANGE,
-            seconds_for_bad_pages=seconds,
-            on_progress=lambda *news: told.append(news),
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(document.time, "monotonic", lambda: 0.0)
+            patch.setattr(document.parsing, "read_bookmark", lambda at: self.places.get(str(at)))
+            return await parse_document(
+                pool,
+                Path("in.pdf"),
+                Path("out"),
+                ParseOptions(),
+                pages_per_range=RANGE,
+                seconds_for_bad_pages=seconds,
+                on_progress=lambda *news: told.append(news),
+            )
 
 
 def failed(document: ParsedDocument) -> list[int]:
     return [error.page_no for error in document.page_errors]
 
 
-@given(data=st.data(), pages=st.integers(1, 60))
-async def test_exactly_the_good_pages_are_read(data: st.DataObject, pages: int) -> None:
+def sorted_lost(pool: DyingPool) -> list[PageError]:
+    return sorted(pool.lost, key=lambda error: error.page_no)
+
+
+@given(data=st.data(), pages=st.integers(1, 60), notes=st.booleans())
+async def test_exactly_the_good_pages_are_read(
+    data: st.DataObject, pages: int, notes: bool
+) -> None:
     """Each once, whatever pages are bad and however they kill; in a bounded number of tries."""
     bad = data.draw(
         st.dictionaries(st.integers(1, pages), st.sampled_from([CRASH, MEMORY])), label="bad"
     )
-    pool = DyingPool(pages, bad)
-    if len(bad) == pages:
+    pool = DyingPool(pages, bad, notes=notes)
+    if len(bad) == pages or (not notes and bad and min(bad) <= RANGE):
         with pytest.raises(ParseError):
-            await pool.parse()
-    else:
-        document = await pool.parse()
-        assert failed(document) == [error.page_no for error in sorted_lost(pool)] == sorted(bad)
-        assert (document.pages, document.pages_failed) == (pages, len(bad))
+            await pool.parse(seconds=3000)
+        return
+    document = await pool.parse(seconds=3000)
+    assert failed(document) == [error.page_no for error in sorted_lost(pool)] == sorted(bad)
+    assert (document.pages, document.pages_failed) == (pages, len(bad))
     assert sorted(pool.read) == [page for page in range(1, pages + 1) if page not in bad]
-    ranges = math.ceil(pages / RANGE)
-    assert len(pool.tries) <= ranges + 1 + 2 * len(bad) * math.log2(RANGE)
-    assert pool.merges == (pages > RANGE or bool(bad)) * (len(bad) < pages)
+    assert pool.merges == (pages > RANGE or bool(bad))
+    tries_a_page = 3 if notes else 1 + 2 * math.log2(RANGE)
+    assert len(pool.tries) <= math.ceil(pages / RANGE) + tries_a_page * len(bad)
 
 
-def sorted_lost(pool: DyingPool) -> list[PageError]:
-    return sorted(pool.lost, key=lambda error: error.page_no)
+@pytest.mark.parametrize("pages", [1, 20])
+@pytest.mark.parametrize("kind", [CRASH, TIMEOUT, MEMORY])
+async def test_a_page_that_kills_once_gets_one_more_try(kind: ErrorType, pages: int) -> None:
+    pool = DyingPool(pages, {1: kind}, patience={1: 1})
+    assert (await pool.parse()).pages_failed == 0
+    assert sorted(pool.read) == list(range(1, pages + 1))
+
+
+async def test_a_page_that_kills_twice_is_given_up() -> None:
+    pool = DyingPool(20, {3: CRASH})
+    assert failed(await pool.parse()) == [3]
+    assert pool.deaths == {3: 2}
+
+
+async def test_the_page_that_was_at_work_is_known_at_once() -> None:
+    """No halving: the pages before it, those after it, and then itself."""
+    pool = DyingPool(8, {3: CRASH})
+    await pool.parse()
+    assert pool.tries == [(1, 8), (1, 2), (4, 8), (3, 3)]
+
+
+async def test_halves_find_the_page_when_the_process_left_no_note() -> None:
+    pool = DyingPool(16, {11: CRASH}, notes=False)
+    assert failed(await pool.parse()) == [11]
+    assert pool.tries[2:] == [(9, 12), (13, 16), (9, 10), (11, 12), (11, 11), (12, 12), (11, 11)]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +179,7 @@ def sorted_lost(pool: DyingPool) -> list[PageError]:
     [
         (CRASH, "the parser crashed on this page: died of page 3"),
         (MEMORY, "this page takes too much memory: died of page 3"),
-        (TIMEOUT, "this page was not read within 10 s"),
+        (TIMEOUT, "this page takes too long: died of page 3"),
     ],
 )
 async def test_a_lost_page_says_what_it_did(kind: ErrorType, says: str) -> None:
@@ -125,19 +199,41 @@ async def test_a_document_whose_pages_are_all_bad_fails_with_the_first_type() ->
     assert failure.value.error_type is MEMORY
 
 
-async def test_the_only_page_fails_as_it_died_after_one_try() -> None:
+async def test_the_only_page_fails_as_it_died_after_two_tries() -> None:
     pool = DyingPool(1, {1: TIMEOUT})
     with pytest.raises(ParseError, match=r"^died of page 1$") as failure:
         await pool.parse()
     assert failure.value.error_type is TIMEOUT
-    assert pool.tries == [(1, 1), (1, 0)]
+    assert pool.tries == [(1, 1), (1, 1)]
 
 
-async def test_a_document_that_cannot_even_be_opened_is_not_bisected() -> None:
-    pool = DyingPool(20, {}, opens=False)
+async def test_a_document_that_kills_while_it_is_opened_gets_one_more_try() -> None:
+    pool = DyingPool(20, {}, opens_at=2)
+    assert (await pool.parse()).pages_failed == 0
     with pytest.raises(ParseError, match="died while opening"):
+        await DyingPool(20, {}, opens_at=3).parse()
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+async def test_a_document_lost_to_kills_from_outside_may_be_innocent(pages: int) -> None:
+    with pytest.raises(ParseError) as failure:
+        await DyingPool(pages, dict.fromkeys(range(1, pages + 1), MEMORY), transient=True).parse()
+    assert failure.value.transient
+
+
+async def test_a_page_is_not_given_up_at_the_second_kill_from_outside() -> None:
+    pool = DyingPool(20, {3: MEMORY}, patience={3: 3}, transient=True)
+    assert (await pool.parse()).pages_failed == 0
+
+
+async def test_joining_the_parts_gets_one_more_try() -> None:
+    pool = DyingPool(20, {})
+    pool.merge_deaths = 1
+    assert (await pool.parse()).pages_failed == 0
+    pool = DyingPool(20, {})
+    pool.merge_deaths = 2
+    with pytest.raises(ParseError, match="died while merging"):
         await pool.parse()
-    assert len(pool.tries) == 2
 
 
 @pytest.mark.parametrize("page", [1, 20])
@@ -153,58 +249,61 @@ async def test_every_page_is_tried_once_before_any_is_tried_again() -> None:
     assert sorted(pool.tries[:5]) == [(start, start + 7) for start in range(1, 40, RANGE)]
 
 
+@pytest.mark.parametrize("endless", [range(1, 30), range(5, 400, 14), range(372, 401)])
+async def test_29_endless_pages_cost_no_good_page(endless: range) -> None:
+    """Half of the default time limit of a job, 300 s, stops 30 of them after 10 s."""
+    pool = DyingPool(400, dict.fromkeys(endless, TIMEOUT))
+    assert failed(await pool.parse(seconds=300)) == list(endless)
+
+
 async def test_time_for_endless_pages_ends() -> None:
     """What is left then is not tried: the job would run into its own limit and lose it all."""
-    seconds = 100.0
     pool = DyingPool(400, dict.fromkeys(range(9, 400), TIMEOUT))
-    document = await pool.parse(seconds=seconds)
+    document = await pool.parse(seconds=100)
     assert pool.read == list(range(1, 9))
     assert failed(document) == list(range(9, 401))
     assert "time for pages that stop the parser was used up" in document.page_errors[-1].error
-    spent = sum(pool.limits[1:])
-    assert spent < seconds + pool.processes * time_limit(RANGE)
+    assert sum(pool.deaths.values()) <= 100 / SECONDS[TIMEOUT] + pool.processes
 
 
-async def test_endless_pages_in_many_ranges_leave_the_ranges_between_them_readable() -> None:
-    bad = dict.fromkeys(range(1, 400, 2 * RANGE), TIMEOUT)
-    pool = DyingPool(400, dict(list(bad.items())[:10]))
-    await pool.parse()
-    assert {page for page in range(1, 401) if (page - 1) // RANGE % 2} <= set(pool.read)
+async def test_a_document_of_which_nothing_was_read_when_the_time_ended_fails() -> None:
+    pool = DyingPool(400, dict.fromkeys(range(1, 401), TIMEOUT))
+    with pytest.raises(ParseError, match="none of its 400 pages could be read") as failure:
+        await pool.parse(seconds=100)
+    assert failure.value.error_type is TIMEOUT
 
 
-async def test_retries_end_but_new_ranges_are_still_tried() -> None:
-    bad = dict.fromkeys(range(1, 2000, 4), CRASH)
-    pool = DyingPool(2000 + RANGE, bad)
-    document = await pool.parse(seconds=10_000)
-    assert len(pool.tries) <= math.ceil(pool.pages / RANGE) + 1 + MAX_RETRIES
-    assert set(range(2001, 2009)) <= set(pool.read)
-    assert sorted([*pool.read, *failed(document)]) == list(range(1, pool.pages + 1))
-    assert any("died too often" in error.error for error in document.page_errors)
+async def test_crashes_are_bounded_in_number_too() -> None:
+    pool = DyingPool(2000, dict.fromkeys(range(1, 2001), CRASH))
+    with pytest.raises(ParseError):
+        await pool.parse(seconds=300)
+    assert sum(pool.deaths.values()) <= 300 + pool.processes
 
 
-async def test_progress_counts_every_page_once_and_shows_halves() -> None:
+async def test_progress_counts_every_page_once_and_shows_parts() -> None:
     progress: list[Any] = []
     await DyingPool(30, {4: CRASH}).parse(progress=progress)
     done = [news[0] for news in progress]
     assert done == sorted(done)
     assert progress[-1] == (30, 30, ())
-    assert any((1, 4) in ranges for _, _, ranges in progress)
+    assert any((1, 3) in ranges for _, _, ranges in progress)
 
 
-def test_a_second_try_of_a_page_is_short() -> None:
-    assert time_limit(1, short=True) == bisection.RETRY_SECONDS
-    assert time_limit(48) == 54
-    assert Budget(0).refusal(retry=False) is not None
+def test_a_page_by_itself_gets_more_time() -> None:
+    assert page_cpu_seconds(1) > page_cpu_seconds(48) == bisection.PAGE_CPU_SECONDS
+    assert time_limit(48) == 132
+    budget = Budget(10)
+    budget.charge(Death(ParseError(TIMEOUT, ""), seconds=10))
+    assert budget.used_up
 
 
-@pytest.mark.parametrize("bombs", [{1, 6}, {10}, {3, 4, 5, 6, 7}])
+@pytest.mark.parametrize("bombs", [{1, 6}, {10}, {3, 4, 5}])
 async def test_real_pages_that_eat_memory_are_named_and_the_others_read(
     bombs: set[int], tmp_path: Path
 ) -> None:
     source = tmp_path / "document.pdf"
     source.write_bytes(text_pdf(10, bombs=bombs))
-    preload = ["docnats.parsing.preload"]
-    async with ParserPool(2, memory_limit=1 << 30, preload=preload) as pool:
+    async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD) as pool:
         document = await parse_document(
             pool,
             source,
@@ -222,4 +321,3 @@ async def test_real_pages_that_eat_memory_are_named_and_the_others_read(
     words = pq.read_table(tmp_path / names.WORDS)["page_no"].to_pylist()
     assert words == sorted(words)
     assert set(words) == set(range(1, 11)) - bombs
-    assert {path.name for path in tmp_path.glob("*.parquet")} == {names.PAGES, names.WORDS}
