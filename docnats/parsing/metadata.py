@@ -65,7 +65,7 @@ def _values(root: ET.Element) -> Iterator[tuple[str, str]]:
                 yield name, text.strip()
         for child in description:
             if child.tag in _FIELDS:
-                items = [item.text or "" for item in child.iter(f"{_RDF}li")]
+                items = [item.text or "" for item in child.findall(f"*/{_RDF}li")]
                 # An alternative (rdf:Alt) lists translations, its default first.
                 chosen = items[:1] if child.find(f"{_RDF}Alt") is not None else items
                 yield child.tag, "; ".join(chosen or [child.text or ""]).strip()

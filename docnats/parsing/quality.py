@@ -18,7 +18,7 @@ _GARBAGE = (
     # Names of glyphs instead of characters, a whole word of them: "/g12/g7"; "(cid:31)".
     re.compile(rf"/(?<!\S/){_GLYPH}(?:/{_GLYPH})*(?!\S)"),
     re.compile(r"\(cid:\d+\)"),
-    re.compile(r"GLYPH<[^>\n]*>"),
+    re.compile(r"GLYPH<[^>\n]{0,100}>"),
 )
 
 _LONG_NUMBER = re.compile(r"\d{10,}")

@@ -14,12 +14,12 @@ from typing import Any
 __all__ = ["may_be_rotated", "rotation_of"]
 
 _LARGEST_SEARCHED = 64 << 20
-_LARGEST_OBJECT_STREAM = 16 << 20
+_MOST_INFLATED = 64 << 20
 """Bytes; beyond these limits a file counts as one that may be rotated."""
 
 # A number other than 0; the first one of a reference "12 0 R" is also that.
 _ROTATE = re.compile(rb"/Rotate\s*[-+]?0*[1-9]")
-_OBJECT_STREAM = re.compile(rb"/ObjStm\b.{0,500}?stream\r?\n(.*?)endstream", re.DOTALL)
+_OBJECT_STREAM = re.compile(rb"/ObjStm\b.{0,500}?stream\r?\n", re.DOTALL)
 
 
 def may_be_rotated(source: str) -> bool:
@@ -34,16 +34,22 @@ def may_be_rotated(source: str) -> bool:
     data = path.read_bytes()
     if _ROTATE.search(data):
         return True
-    return any(_rotates(match[1]) for match in _OBJECT_STREAM.finditer(data))
+    return _object_streams_may_rotate(data)
 
 
-def _rotates(object_stream: bytes) -> bool:
-    inflate = zlib.decompressobj()
-    try:
-        objects = inflate.decompress(object_stream, _LARGEST_OBJECT_STREAM)
-    except zlib.error:
-        return True
-    return bool(inflate.unconsumed_tail) or _ROTATE.search(objects) is not None
+def _object_streams_may_rotate(data: bytes) -> bool:
+    at, left, view = 0, _MOST_INFLATED, memoryview(data)
+    while found := _OBJECT_STREAM.search(data, at):
+        at = data.find(b"endstream", found.end())
+        inflate = zlib.decompressobj()
+        try:
+            objects = inflate.decompress(view[found.end() : at], left)
+        except zlib.error:
+            return True
+        left -= len(objects)
+        if at < 0 or left <= 0 or _ROTATE.search(objects):
+            return True
+    return False
 
 
 def rotation_of(page: Any) -> int:

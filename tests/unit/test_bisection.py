@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -18,8 +19,9 @@ from docnats.errors import ErrorType, ParseError
 from docnats.parsing import PageError, ParseOptions, Place, RangeResult, Watch
 from docnats.pool import ParserPool
 from docnats.worker import bisection, document
-from docnats.worker.bisection import Budget, Death, page_cpu_seconds, time_limit
+from docnats.worker.bisection import Budget, Death, Ranges, page_cpu_seconds, time_limit
 from docnats.worker.document import ParsedDocument, parse_document
+from tests.hostile_pdfs import fan_out
 from tests.pdfs import text_pdf
 
 RANGE = 8
@@ -297,6 +299,83 @@ def test_a_page_by_itself_gets_more_time() -> None:
     assert budget.used_up
 
 
+async def test_a_document_that_wastes_time_goes_on_in_one_process() -> None:
+    """At its first endless page; so others have the rest of them."""
+    at_work, seen = 0, []
+
+    async def attempt(first: int, count: int) -> RangeResult | Death:
+        nonlocal at_work
+        at_work += 1
+        await asyncio.sleep(0)
+        seen.append(at_work)
+        at_work -= 1
+        if first <= 20 < first + count:
+            return Death(ParseError(TIMEOUT, "died"), seconds=10, page_count=400, page_no=20)
+        return RangeResult(400, first, first + count - 1, words=1, metadata={})
+
+    ranges = Ranges(400, Budget(300), lambda *_: None)
+    ranges.add(1, RANGE)
+    await asyncio.gather(*(ranges.run(attempt) for _ in range(4)))
+    assert max(seen[:4]) == 4
+    assert set(seen[8:]) == {1}
+    assert [error.page_no for error in ranges.page_errors()] == [20]
+    assert sum(result.last - result.first + 1 for result in ranges.results) == 399
+
+
+async def parse_really(pool: ParserPool, source: Path, out_dir: Path) -> ParsedDocument:
+    return await parse_document(
+        pool,
+        source,
+        out_dir,
+        ParseOptions(),
+        pages_per_range=4,
+        seconds_for_bad_pages=300,
+        on_progress=lambda *_: None,
+    )
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every page half a second of processor time."""
+    monkeypatch.setattr(document, "page_cpu_seconds", lambda _: 0.5)
+
+
+async def test_a_real_endless_page_is_named_and_the_others_read(
+    impatient: None, tmp_path: Path
+) -> None:
+    source = tmp_path / "document.pdf"
+    source.write_bytes(fan_out(10, {3}))
+    async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD) as pool:
+        parsed = await parse_really(pool, source, tmp_path)
+    says = "this page takes too long: parsing needs too much processor time"
+    assert parsed.page_errors == (PageError(3, says),)
+    rows = pq.read_table(tmp_path / names.PAGES).to_pylist()
+    assert [row["text"] for row in rows] == [
+        f"Page {number}" if number != 3 else None for number in range(1, 11)
+    ]
+
+
+async def test_documents_go_on_while_another_has_endless_pages(
+    impatient: None, tmp_path: Path
+) -> None:
+    """It has one of two processes: it is far from its end when 40 others have ended."""
+    async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD) as pool:
+
+        async def parse(name: str, content: bytes) -> ParsedDocument:
+            folder = tmp_path / name
+            folder.mkdir()
+            (folder / "document.pdf").write_bytes(content)
+            return await parse_really(pool, folder / "document.pdf", folder)
+
+        hostile = asyncio.create_task(parse("hostile", fan_out(400, range(1, 401))))
+        async with asyncio.timeout(120):
+            good = await asyncio.gather(*(parse(str(n), text_pdf(20)) for n in range(40)))
+        assert {parsed.pages_failed for parsed in good} == {0}
+        assert not hostile.done()
+        hostile.cancel()
+        await asyncio.gather(hostile, return_exceptions=True)
+
+
 @pytest.mark.parametrize("bombs", [{1, 6}, {10}, {3, 4, 5}])
 async def test_real_pages_that_eat_memory_are_named_and_the_others_read(
     bombs: set[int], tmp_path: Path
@@ -304,15 +383,7 @@ async def test_real_pages_that_eat_memory_are_named_and_the_others_read(
     source = tmp_path / "document.pdf"
     source.write_bytes(text_pdf(10, bombs=bombs))
     async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD) as pool:
-        document = await parse_document(
-            pool,
-            source,
-            tmp_path,
-            ParseOptions(),
-            pages_per_range=4,
-            seconds_for_bad_pages=300,
-            on_progress=lambda *_: None,
-        )
+        document = await parse_really(pool, source, tmp_path)
     assert failed(document) == sorted(bombs)
     rows = pq.read_table(tmp_path / names.PAGES).to_pylist()
     assert [row["page_no"] for row in rows] == list(range(1, 11))

@@ -72,6 +72,7 @@ async def test_a_result_that_cannot_be_sent_is_an_error(pool: ParserPool) -> Non
         (os._exit, (3,), ErrorType.CRASHED, "exit code 3"),
         (misbehaviour.complain_and_abort, (), ErrorType.CRASHED, "out_of_range"),
         (misbehaviour.allocate, (3 * LIMIT,), ErrorType.OUT_OF_MEMORY, "1,024 MiB"),
+        (misbehaviour.spend, (0.2,), ErrorType.TIMEOUT, "too much processor time"),
         (misbehaviour.kill_self, (), ErrorType.OUT_OF_MEMORY, "killed from outside"),
     ],
 )
