@@ -35,7 +35,7 @@ PAGE_CPU_SECONDS = 10.0
 ALONE_CPU_SECONDS = 20.0
 """The same for a page by itself, which is its second try as a rule."""
 
-RANGE_SECONDS = 60.0
+RANGE_SECONDS = 120.0
 PAGE_SECONDS = 1.5
 """Time limit of a range by the clock: enough for one that is all slowest honest pages. A page
 that never ends comes to its limit of processor time before, unless the machine is overloaded."""

@@ -293,7 +293,7 @@ async def test_progress_counts_every_page_once_and_shows_parts() -> None:
 
 def test_a_page_by_itself_gets_more_time() -> None:
     assert page_cpu_seconds(1) > page_cpu_seconds(48) == bisection.PAGE_CPU_SECONDS
-    assert time_limit(48) == 132
+    assert time_limit(48) == 192
     budget = Budget(10)
     budget.charge(Death(ParseError(TIMEOUT, ""), seconds=10))
     assert budget.used_up
