@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from typing import NamedTuple, TypeVar
@@ -11,10 +13,14 @@ from typing import NamedTuple, TypeVar
 from nats.aio.msg import Msg
 
 from docnats.bus.connection import Connection
-from docnats.bus.link import Inbox, Link, LinkLost, status
+from docnats.bus.exchange import Answer, Refusal
+from docnats.bus.link import Inbox, Link, LinkLost, Request, status
+from docnats.errors import BusError
 from docnats.names import new_watcher
 
-__all__ = ["Sequences", "current", "follow", "sequences", "subjects_of", "uncollected"]
+__all__ = ["NOT_FOUND", "Sequences", "current", "follow", "sequences", "subjects_of", "uncollected"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -24,21 +30,33 @@ PULL_SIZE = 5000
 WORDS_WITHOUT_DOMAIN = 9
 """Words of the subject to ack a message on, where JetStream has no domain."""
 
-HEARTBEAT_SECONDS = 5.0
-"""How often the server says that a request is still open."""
+HEARTBEAT_SECONDS = 2.0
+"""How often the server says that a request is still open; two missed ones are too many."""
+
+OPEN_SECONDS = 30.0
+"""How long a request for what comes stays open."""
+
+BEGIN_SECONDS = 2.5
+"""Time to begin to read; a cluster may have chosen a server that hangs for it."""
+
+BEHIND_SECONDS = 0.25
+"""How long to wait for a copy that has not got everything yet, before looking anew."""
 
 IDLE_SECONDS = 60.0
 """Time after which the server forgets a reader that went away."""
 
-TRIES = 3
-"""Times that reading a bucket is begun, when the connection is lost on the way."""
+NOT_FOUND = 10037
+"""JetStream's error for a message that does not exist."""
 
 _SECOND = 1_000_000_000
 _WHAT_IS_THERE = json.dumps({"batch": PULL_SIZE, "no_wait": True}).encode()
+_WHAT_IS_MISSING = json.dumps(
+    {"batch": PULL_SIZE, "expires": int(BEHIND_SECONDS * _SECOND)}
+).encode()
 _WHAT_COMES = json.dumps(
     {
         "batch": PULL_SIZE,
-        "expires": int(6 * HEARTBEAT_SECONDS * _SECOND),
+        "expires": int(OPEN_SECONDS * _SECOND),
         "idle_heartbeat": int(HEARTBEAT_SECONDS * _SECOND),
     }
 ).encode()
@@ -57,30 +75,33 @@ async def current(
     Raises
     ------
     BusError
-        The connection was lost, again and again.
+        It could not be read within ``request_timeout``, for want of a connection or a leader.
     """
-    for attempt in range(1, TRIES + 1):
-        link = await connection.link()
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + connection.config.request_timeout
+    while True:
+        link = await connection.link(max(0.0, deadline - clock()))
         last: dict[str, T | None] = {}
         try:
             async with aclosing(follow(connection, link, stream, subject)) as pages:
                 async for page in pages:
                     if page is None:
-                        break
+                        return [found for found in last.values() if found is not None]
                     with uncollected():
                         last.update((message.subject, read(message)) for message in page)
-        except LinkLost:
-            if attempt == TRIES:
+        except LinkLost as error:
+            if clock() >= deadline:
                 raise
-        else:
-            break
-    return [found for found in last.values() if found is not None]
+            log.info("reading %s begins anew: %s", stream, error)
 
 
 async def follow(
     connection: Connection, link: Link, stream: str, subject: str
 ) -> AsyncGenerator[list[Msg] | None, None]:
     """Iterate over the last message of each subject in pages, one None, then new messages.
+
+    On a cluster the server reads any one of the stream's copies, which may lag behind. So
+    the None comes only after the newest message that the leader had when this was called.
 
     Raises
     ------
@@ -89,9 +110,9 @@ async def follow(
     """
     consumer = f"{stream}.{new_watcher()}"
     async with link.inbox() as inbox:
-        await _create(connection, consumer, subject)
+        newest = await _begin(connection, consumer, subject)
         try:
-            seen = 0
+            seen = reached = 0
             request, at_least = _WHAT_IS_THERE, PULL_SIZE
             while True:
                 await link.tell(f"$JS.API.CONSUMER.MSG.NEXT.{consumer}", request, inbox.subject)
@@ -99,16 +120,29 @@ async def follow(
                 while seen < end and not ended:
                     page, ended = await _page(inbox, at_least)
                     seen += len(page)
-                    if page and sequences(page[-1]).consumer != seen:
-                        raise LinkLost(f"messages of {stream} were lost on the way")
                     if page:
+                        reached = _position(page[-1], seen)
                         yield page
-                if ended and request is _WHAT_IS_THERE:
-                    request, at_least = _WHAT_COMES, 1
+                if not ended or request is _WHAT_COMES:
+                    continue
+                if reached < newest:
+                    newest = await _newest(connection, stream, subject)  # it may be gone
+                if reached < newest:
+                    request = _WHAT_IS_MISSING
+                else:
                     yield None
+                    request, at_least = _WHAT_COMES, 1
         finally:
             with suppress(LinkLost):  # it is then forgotten after IDLE_SECONDS
                 await link.tell(f"$JS.API.CONSUMER.DELETE.{consumer}")
+
+
+def _position(message: Msg, seen: int) -> int:
+    """Return a message's number in its stream, if none is missing among those delivered."""
+    numbers = sequences(message)
+    if numbers.consumer != seen:
+        raise LinkLost(f"{message.subject}: messages before it were lost on the way")
+    return numbers.stream
 
 
 async def subjects_of(connection: Connection, stream: str, subject: str) -> list[str]:
@@ -150,7 +184,8 @@ def sequences(message: Msg) -> Sequences:
     return Sequences(int(words[first]), int(words[first + 1]))
 
 
-async def _create(connection: Connection, consumer: str, subject: str) -> None:
+async def _begin(connection: Connection, consumer: str, subject: str) -> int:
+    """Create a consumer; return the number of the newest message that it will have to reach."""
     stream, name = consumer.split(".")
     config = {
         "name": name,
@@ -161,9 +196,37 @@ async def _create(connection: Connection, consumer: str, subject: str) -> None:
         "num_replicas": 1,
         "inactive_threshold": int(IDLE_SECONDS * _SECOND),
     }
-    await connection.api(
-        f"CONSUMER.CREATE.{consumer}.{subject}", {"stream_name": stream, "config": config}
+    creation = Request(
+        f"$JS.API.CONSUMER.CREATE.{consumer}.{subject}",
+        json.dumps({"stream_name": stream, "config": config}).encode(),
     )
+    requests = [creation, _last_message(stream, subject)]
+    try:
+        created, newest = await connection.ask_all(requests, within=BEGIN_SECONDS)
+    except BusError as error:
+        raise LinkLost(str(error)) from error
+    created.json()
+    return _number(newest)
+
+
+async def _newest(connection: Connection, stream: str, subject: str) -> int:
+    (answer,) = await connection.ask_all([_last_message(stream, subject)])
+    return _number(answer)
+
+
+def _last_message(stream: str, subject: str) -> Request:
+    """Ask for the last message of all subjects that match; the stream's leader answers."""
+    payload = json.dumps({"last_by_subj": subject}).encode()
+    return Request(f"$JS.API.STREAM.MSG.GET.{stream}", payload)
+
+
+def _number(answer: Answer) -> int:
+    try:
+        return int(answer.json()["message"]["seq"])
+    except Refusal as refusal:
+        if refusal.code != NOT_FOUND:
+            raise
+        return 0
 
 
 async def _page(inbox: Inbox, at_least: int) -> tuple[list[Msg], bool]:

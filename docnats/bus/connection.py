@@ -8,17 +8,16 @@ import logging
 import random
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from docnats.bus.link import Link, LinkLost, Request
+from docnats.bus.exchange import Answer, Exchange
+from docnats.bus.link import Link, Request
 from docnats.config import NatsConfig
 from docnats.errors import BusError
 
-__all__ = ["Answer", "Connection", "Refusal"]
+__all__ = ["Connection"]
 
 log = logging.getLogger(__name__)
 
@@ -30,49 +29,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 
 ELECTION_PAUSE = 0.1
 """Seconds before a request that nobody answered is sent again; a leader is being elected."""
-
-
-class Refusal(BusError):  # noqa: N818 - what happened, as in docnats.errors
-    """JetStream answered with an error.
-
-    Attributes
-    ----------
-    code : int
-        JetStream's own error code, for example 10071.
-    description : str
-        The server's words.
-    """
-
-    def __init__(self, message: str, code: int, description: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.description = description
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to a request.
-
-    Attributes
-    ----------
-    resent : bool
-        The request was sent more than once, so it may have been done more than once.
-    """
-
-    request: Request
-    data: bytes
-    resent: bool
-
-    def json(self) -> dict[str, Any]:
-        """Return JetStream's answer; raises :class:`Refusal` when it is an error."""
-        body: dict[str, Any] = json.loads(self.data)
-        if "error" in body:
-            error = body["error"]
-            description = error.get("description", "no description")
-            about = self.request.about or self.request.subject
-            message = f"NATS refused {about}: {description} (error {error.get('err_code')})"
-            raise Refusal(message, error.get("err_code", 0), description)
-        return body
 
 
 class Connection:
@@ -141,25 +97,28 @@ class Connection:
         return done.pop().result()
 
     async def ask_all(
-        self, requests: Sequence[Request], patience: float | None = None
+        self,
+        requests: Sequence[Request],
+        patience: float | None = None,
+        within: float | None = None,
     ) -> list[Answer]:
         """Send many requests, pipelined, and return the answers in order.
 
-        What was lost with the connection is sent again, so a request must bear being done
-        twice. What nobody takes is sent again too, since a leader may be being elected, but
-        only for ``patience`` seconds.
+        What was lost with the connection is sent again, and what nobody answers, since a
+        leader may be being elected: so a request must bear being done twice. What nobody even
+        takes is sent again only for ``patience`` seconds.
 
         Raises
         ------
         BusError
-            One was not answered within ``request_timeout``, or is over ``max_payload``;
-            then nothing was sent.
+            One was not answered ``within`` so many seconds, by default ``request_timeout``, or is
+            over ``max_payload``; then nothing was sent.
         """
         await self._check_sizes(requests)
         answers: list[Answer] = []
         for first in range(0, len(requests), WINDOW):
             window = requests[first : first + WINDOW]
-            answers += await self._ask_window(window, patience)
+            answers += await self._ask_window(window, patience, within)
         return answers
 
     async def ask(
@@ -212,30 +171,31 @@ class Connection:
                 )
 
     async def _ask_window(
-        self, requests: Sequence[Request], patience: float | None
+        self, requests: Sequence[Request], patience: float | None, within: float | None
     ) -> list[Answer]:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        deadline = began + self.config.request_timeout
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        deadline = began + (self.config.request_timeout if within is None else within)
         give_up = deadline if patience is None else began + patience
-        missing = dict(enumerate(requests))
-        answers: dict[int, Answer] = {}
-        resent = False
-        while missing:
-            link = await self.link(max(0.0, deadline - loop.time()))
-            found = await _exchange(link, missing, deadline)
-            answers |= {i: Answer(missing[i], data, resent) for i, data in found.items()}
-            missing = {i: request for i, request in missing.items() if i not in found}
-            resent = True
-            if missing and loop.time() >= (give_up if link.alive else deadline):
-                raise _unanswered(next(iter(missing.values())), link, loop.time() - began)
-            if missing and link.alive:
-                await asyncio.sleep(ELECTION_PAUSE)
-        return [answers[i] for i in range(len(requests))]
+        exchange = Exchange(requests)
+        try:
+            while exchange.missing:
+                link = await self.link(max(0.0, deadline - clock()))
+                await exchange.over(link, deadline)
+                if not exchange.missing:
+                    break
+                if clock() >= (give_up if exchange.untaken and link.alive else deadline):
+                    return _with_refusals(exchange, link, clock() - began)
+                if link.alive:
+                    await asyncio.sleep(ELECTION_PAUSE)
+        finally:
+            exchange.close()
+        return [exchange.answers[i] for i in range(len(requests))]
 
-    async def _connect(self) -> Link:
-        """Open a link to one of the servers, tried once each in random order."""
+    async def _connect(self, worst: str | None = None) -> Link:
+        """Open a link to one of the servers, tried once each in random order, one last."""
         servers = random.sample(self.config.servers, k=len(self.config.servers))
+        servers.sort(key=lambda url: url == worst)
         reasons = []
         for url in servers:
             link = Link(url, self._replace)
@@ -261,7 +221,8 @@ class Connection:
         pause = FIRST_PAUSE
         while self._link is not None:  # asked, since nats-py may swallow the cancel of close()
             try:
-                link = await self._connect()
+                # The one just lost may be hung: it would take all of connect_timeout.
+                link = await self._connect(lost.url)
             except BusError as error:
                 log.info("%s", error)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads a herd
@@ -276,29 +237,13 @@ class Connection:
         return ", ".join(self.config.servers)
 
 
-async def _exchange(
-    link: Link, requests: Mapping[int, Request], deadline: float
-) -> dict[int, bytes]:
-    """Send requests and return those answers that come until the deadline or a loss."""
-    clock = asyncio.get_running_loop().time
-    futures: dict[int, asyncio.Future[Msg]] = {}
-    try:
-        for i, request in requests.items():
-            futures[i] = await link.send(request)  # waits when the server takes nothing more
-            if clock() >= deadline:
-                break
-        await asyncio.wait(futures.values(), timeout=max(0.0, deadline - clock()))
-    except LinkLost:
-        pass  # what was answered before it counts
-    finally:
-        for future in futures.values():
-            future.cancel()
-    messages = {i: f.result() for i, f in futures.items() if not f.cancelled()}
-    return {
-        i: message.data
-        for i, message in messages.items()
-        if not message.headers or message.headers.get("Status") != "503"
-    }
+def _with_refusals(exchange: Exchange, link: Link, seconds: float) -> list[Answer]:
+    """Return the answers when those that are missing are refusals that did not pass."""
+    for i, request in exchange.missing.items():
+        if i not in exchange.refused:
+            raise _unanswered(request, link, seconds)
+    answers = {**exchange.answers, **exchange.refused}
+    return [answers[i] for i in sorted(answers)]
 
 
 def _unanswered(request: Request, link: Link, seconds: float) -> BusError:

@@ -15,7 +15,8 @@ from nats.aio.msg import Msg
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from docnats.bus.bucket import current, sequences
-from docnats.bus.connection import Connection, Refusal
+from docnats.bus.connection import Connection
+from docnats.bus.exchange import Refusal
 from docnats.bus.link import Request
 from docnats.bus.port import GivenUp, StoredJob, Why
 from docnats.bus.pulling import fetch

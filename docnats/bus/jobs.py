@@ -12,7 +12,8 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from docnats.bus.bucket import subjects_of
-from docnats.bus.connection import Answer, Connection, Refusal
+from docnats.bus.connection import Connection
+from docnats.bus.exchange import Answer, Refusal
 from docnats.bus.link import Request, status
 from docnats.bus.port import Backlog, Lease, listed, now
 from docnats.bus.pulling import fetch
@@ -32,6 +33,9 @@ STORE_REFUSED = 10077
 
 REFUSED_PAUSE = 0.25
 """Seconds before a pull that the server ended early is made again."""
+
+LEADER_LEFT = frozenset({"leadership change", "server shutdown"})
+"""What the server says on ending a pull because the consumer's leader changes."""
 
 
 class JobLease:
@@ -124,15 +128,24 @@ class JobQueue:
             await self._hand_back(arrived)
             raise
         if end is not None and status(end) not in ("404", "408"):
-            raise self._no_consumer(end)
+            await self._check_consumer(end)
         return leases
 
-    def _no_consumer(self, end: Msg) -> BusError:
+    async def _check_consumer(self, end: Msg) -> None:
+        """Raise the error that a pull ended with, unless only a leader is being elected."""
         words = (end.headers or {}).get("Description", "").strip()
-        return BusError(
+        cause = None
+        if status(end) == "503" or words.lower() in LEADER_LEFT:
+            try:
+                await self._connection.api(f"CONSUMER.INFO.{self._consumer}")
+            except Refusal as refusal:
+                cause = refusal
+            else:
+                return
+        raise BusError(
             f"NATS gives no jobs from the consumer {self._consumer}: {status(end)} {words}. If it "
             "was removed, restart the worker, which creates it"
-        )
+        ) from cause
 
     async def _hand_back(self, messages: Iterable[Msg]) -> None:
         """Return messages that nobody will work on; without a link they come back by time."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -27,12 +27,15 @@ from nats.errors import Error as NatsError
 from docnats.config import NatsConfig
 from docnats.errors import BusError
 
-__all__ = ["Inbox", "Link", "LinkLost", "Request", "status"]
+__all__ = ["Expected", "Inbox", "Link", "LinkLost", "Request", "status"]
 
 log = logging.getLogger(__name__)
 
-PING_SECONDS = 20
-"""A peer that went away without a word is noticed after three of these."""
+PING_SECONDS = 5
+"""A peer that went away, or hangs, without a word is noticed after three of these."""
+
+ECHO_SECONDS = 2.0
+"""A server that does not even return our own message within this is left for another."""
 
 CLOSE_SECONDS = 2.0
 """Closing flushes; to a peer that takes nothing any more that could last for minutes."""
@@ -63,6 +66,13 @@ class Request:
         headers = self.headers or {}
         lines = sum(len(name) + len(value) + 4 for name, value in headers.items())
         return len(self.payload) + (lines + len("NATS/1.0\r\n\r\n") if headers else 0)
+
+
+class Expected(NamedTuple):
+    """A subject to answer to, and what comes there."""
+
+    subject: str
+    answer: asyncio.Future[Msg]
 
 
 class _Client(Client):
@@ -173,19 +183,38 @@ class Link:
         if transport is not None:
             transport.close()  # type: ignore[no-untyped-call]
 
-    async def send(self, request: Request) -> asyncio.Future[Msg]:
-        """Send a request; its future is cancelled when the link is lost."""
-        answer, future = self._expect()
-        await self.tell(request.subject, request.payload, answer, request.headers)
-        return future
+    async def send(self, request: Request, expected: Expected) -> None:
+        """Send a request whose answer is expected; it may be sent again."""
+        await self.tell(request.subject, request.payload, expected.subject, request.headers)
 
-    def _expect(self) -> tuple[str, asyncio.Future[Msg]]:
-        """Return a subject to answer to, and what comes there."""
+    def expect(self) -> Expected:
+        """Return a subject to answer to; what comes there is cancelled when the link is lost."""
         token = str(next(self._tokens))
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._waiting[token] = future
         future.add_done_callback(lambda _: self._waiting.pop(token, None))
-        return self._prefix + token, future
+        if self._lost:
+            future.cancel()
+        return Expected(self._prefix + token, future)
+
+    async def check(self, limit: float = ECHO_SECONDS) -> None:
+        """Lose the link unless the server returns a message to ourselves in time.
+
+        After ``limit`` seconds, if that is earlier, nothing is known and nothing happens.
+        """
+        echo = self.expect()
+        try:
+            async with asyncio.timeout(min(limit, ECHO_SECONDS)):
+                await self.tell(echo.subject)
+                await asyncio.wait({echo.answer})
+        except LinkLost:
+            pass
+        except TimeoutError:
+            if limit >= ECHO_SECONDS:
+                log.warning("NATS at %s says nothing any more", self.url)
+                self.lose()
+        finally:
+            echo.answer.cancel()
 
     async def tell(
         self,
@@ -221,15 +250,15 @@ class Link:
         what arrives in between is lost; a message to oneself keeps its place in the line.
         """
         number = subscription._id  # noqa: SLF001 - as said above
-        echo, future = self._expect()
+        echo = self.expect()
         try:
             await self._client._send_unsubscribe(number)  # noqa: SLF001 - as said above
-            await self.tell(echo)
-            await asyncio.wait({future}, timeout=CLOSE_SECONDS)
+            await self.tell(echo.subject)
+            await asyncio.wait({echo.answer}, timeout=CLOSE_SECONDS)
         except LinkLost:
             return
         finally:
-            future.cancel()
+            echo.answer.cancel()
         while subscription.pending_msgs and self.alive:  # noqa: ASYNC110 - nats-py's task takes them
             await asyncio.sleep(0)
 

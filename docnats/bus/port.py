@@ -304,7 +304,10 @@ class Bus(Protocol):
         """Remove dead letters; those that are not there are passed over."""
 
     async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
-        """Write records, whatever was there before; return their revisions, in order."""
+        """Write records, whatever was there before; return their revisions, in order.
+
+        Only for records that nobody else will write soon: a server that hangs may do it late.
+        """
 
     async def update_state(self, record: JobRecord, revision: int) -> int:
         """Write a record if its job's revision still is ``revision`` (0: if there is none).

@@ -48,6 +48,7 @@ async def fetch(
         except (TimeoutError, LinkLost) as error:
             log.info("a pull from %s did not end well: %s", consumer, error or "no answer")
             arrived += await inbox.drain()
+            await link.check()
         except asyncio.CancelledError:
             arrived += await inbox.drain()
             raise

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from docnats.bus.connection import Connection, Refusal
+from docnats.bus.connection import Connection
+from docnats.bus.exchange import Refusal
 from docnats.config import NatsConfig
 from docnats.errors import BusError
 from docnats.names import Names

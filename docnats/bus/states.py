@@ -12,8 +12,9 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import current, follow, sequences, uncollected
-from docnats.bus.connection import Answer, Connection, Refusal
+from docnats.bus.bucket import NOT_FOUND, current, follow, sequences, uncollected
+from docnats.bus.connection import Connection
+from docnats.bus.exchange import Answer, Refusal
 from docnats.bus.link import Request
 from docnats.bus.port import StateEntry
 from docnats.errors import BusError, StateConflict
@@ -26,9 +27,6 @@ log = logging.getLogger(__name__)
 
 WRONG_REVISION = frozenset({10071, 10164})
 """JetStream's errors for a write that expected another last revision."""
-
-NOT_FOUND = 10037
-"""JetStream's error for a message that does not exist."""
 
 OUTAGE_SECONDS = 300.0
 """A watch gives up when the connection is lost for longer than this."""

@@ -96,12 +96,17 @@ class Submission:
         await self._presence.begin()
         records = [record for _, record in self._jobs]
         try:
-            revisions = await self._bus.put_states(records)
+            # Not put_states: on a server that hangs, such a write may wait and undo later ones.
+            revisions = await self._bus.update_states([StateEntry(record, 0) for record in records])
         except BaseException:
             await self._presence.give_up()
             raise
-        entries = [StateEntry(*pair) for pair in zip(records, revisions, strict=True)]
-        self._revisions = dict(zip((r.job_id for r in records), revisions, strict=True))
+        entries = [
+            StateEntry(record, revision)
+            for record, revision in zip(records, revisions, strict=True)
+            if revision is not None  # never: their ids are new
+        ]
+        self._revisions = {entry.record.job_id: entry.revision for entry in entries}
         return entries
 
     async def send(self) -> None:

@@ -32,13 +32,13 @@ LIMIT = 20.0
 """Seconds that anything in here may take; far longer than it does."""
 
 
-@pytest_asyncio.fixture(params=["fake", "nats"])
+@pytest_asyncio.fixture(params=["fake", "nats_config", "cluster_config"])
 async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
     """Yield an open bus whose leases last for ACK_WAIT seconds."""
     if request.param == "fake":
         yield FakeBus(ack_wait=ACK_WAIT)
         return
-    config: NatsConfig = request.getfixturevalue("nats_config")
+    config: NatsConfig = request.getfixturevalue(request.param)
     async with NatsBus(config.but(ack_wait=ACK_WAIT)) as bus:
         await bus.ensure()
         yield bus
