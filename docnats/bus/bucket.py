@@ -110,7 +110,7 @@ async def follow(
     """
     consumer = f"{stream}.{new_watcher()}"
     async with link.inbox() as inbox:
-        newest = await _begin(connection, consumer, subject)
+        newest = await _begin(connection, link, consumer, subject)
         try:
             seen = reached = 0
             request, at_least = _WHAT_IS_THERE, PULL_SIZE
@@ -118,7 +118,7 @@ async def follow(
                 await link.tell(f"$JS.API.CONSUMER.MSG.NEXT.{consumer}", request, inbox.subject)
                 end, ended = seen + PULL_SIZE, False
                 while seen < end and not ended:
-                    page, ended = await _page(inbox, at_least)
+                    page, ended = await _page(link, inbox, at_least)
                     seen += len(page)
                     if page:
                         reached = _position(page[-1], seen)
@@ -184,7 +184,7 @@ def sequences(message: Msg) -> Sequences:
     return Sequences(int(words[first]), int(words[first + 1]))
 
 
-async def _begin(connection: Connection, consumer: str, subject: str) -> int:
+async def _begin(connection: Connection, link: Link, consumer: str, subject: str) -> int:
     """Create a consumer; return the number of the newest message that it will have to reach."""
     stream, name = consumer.split(".")
     config = {
@@ -204,6 +204,7 @@ async def _begin(connection: Connection, consumer: str, subject: str) -> int:
     try:
         created, newest = await connection.ask_all(requests, within=BEGIN_SECONDS)
     except BusError as error:
+        await link.check()
         raise LinkLost(str(error)) from error
     created.json()
     return _number(newest)
@@ -229,12 +230,13 @@ def _number(answer: Answer) -> int:
         return 0
 
 
-async def _page(inbox: Inbox, at_least: int) -> tuple[list[Msg], bool]:
+async def _page(link: Link, inbox: Inbox, at_least: int) -> tuple[list[Msg], bool]:
     """Return the next stored messages, and whether they are the last of a request."""
     while True:
         try:
             page = await inbox.take(at_least, 2 * HEARTBEAT_SECONDS)
         except TimeoutError as error:
+            await link.check()
             raise LinkLost("the server fell silent") from error
         match status(page[-1]):
             case "":

@@ -31,6 +31,9 @@ NOT_FOUND = 10037
 STORE_REFUSED = 10077
 """JetStream's error for a message the stream does not take; its words tell why not."""
 
+OPEN_SECONDS = 5.0
+"""How long one request for jobs stays open: what a server that hangs is sent of them is stuck."""
+
 REFUSED_PAUSE = 0.25
 """Seconds before a pull that the server ended early is made again."""
 
@@ -115,13 +118,13 @@ class JobQueue:
         try:
             while True:
                 link = await self._connection.link()
-                asked_at = now()
-                left = max(0.0, deadline - clock())
-                end = await fetch(link, self._consumer, arrived, limit, left)
+                left, asked_at = max(0.0, deadline - clock()), now()
+                end = await fetch(link, self._consumer, arrived, limit, min(left, OPEN_SECONDS))
                 leases = await self._decode(arrived, asked_at)
                 if leases or clock() >= deadline:
                     break
-                if end is not None and not arrived:  # early: a fault, or too many wait already
+                if end is not None and status(end) != "408" and not arrived:
+                    # Early: a fault, or too many wait already.
                     await asyncio.sleep(min(REFUSED_PAUSE, deadline - clock()))
                 arrived.clear()
         except asyncio.CancelledError:

@@ -17,6 +17,7 @@ from tests.cluster import Cluster, running_cluster
 from tests.ports.test_bus import LIMIT, message, record
 
 NAMES = Names("default")
+ACK_WAIT = 3.0
 PATIENCE = 60.0
 """Seconds a call may take on a busy machine; an election takes 4 to 9 by itself."""
 
@@ -30,7 +31,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest_asyncio.fixture
 async def bus(cluster: Cluster) -> AsyncIterator[NatsBus]:
-    async with NatsBus(cluster.config.but(request_timeout=PATIENCE)) as bus:
+    async with NatsBus(cluster.config.but(request_timeout=PATIENCE, ack_wait=ACK_WAIT)) as bus:
         await bus.ensure()
         yield bus
 
@@ -38,7 +39,7 @@ async def bus(cluster: Cluster) -> AsyncIterator[NatsBus]:
 async def connected_to(cluster: Cluster, node: str, opened: AsyncExitStack) -> NatsBus:
     """Return a bus that knows all servers and is connected to a given one."""
     while True:
-        bus = NatsBus(cluster.config.but(request_timeout=PATIENCE))
+        bus = NatsBus(cluster.config.but(request_timeout=PATIENCE, ack_wait=ACK_WAIT))
         await bus.__aenter__()
         if await cluster.node_of(bus) == node:
             opened.push_async_exit(bus)
@@ -113,7 +114,7 @@ async def test_nothing_is_lost_when_a_server_dies(cluster: Cluster, victim: str)
     """Whoever leads what, each call goes on after the election and is done once."""
     async with AsyncExitStack() as opened:
         bus = await opened.enter_async_context(
-            NatsBus(cluster.config.but(request_timeout=PATIENCE))
+            NatsBus(cluster.config.but(request_timeout=PATIENCE, ack_wait=ACK_WAIT))
         )
         await bus.ensure()
         await cluster.settled(bus, NAMES.jobs_stream, NAMES.states_stream)
@@ -169,7 +170,7 @@ async def work(bus: NatsBus, count: int, done: list[str]) -> None:
 async def test_a_server_that_hangs_is_left_for_another(cluster: Cluster) -> None:
     """Calls, a watch and who listens for cancels go on while it hangs."""
     async with AsyncExitStack() as opened:
-        other = await opened.enter_async_context(NatsBus(cluster.config))
+        other = await opened.enter_async_context(NatsBus(cluster.config.but(ack_wait=ACK_WAIT)))
         await other.ensure()
         node = await follower_of(cluster, other, NAMES.states_stream)
         bus = await connected_to(cluster, node, opened)
@@ -196,7 +197,7 @@ async def test_a_server_that_hangs_is_left_for_another(cluster: Cluster) -> None
 
 async def test_a_write_that_hung_in_a_server_does_not_undo_later_ones(cluster: Cluster) -> None:
     async with AsyncExitStack() as opened:
-        other = await opened.enter_async_context(NatsBus(cluster.config))
+        other = await opened.enter_async_context(NatsBus(cluster.config.but(ack_wait=ACK_WAIT)))
         await other.ensure()
         node = await follower_of(cluster, other, NAMES.states_stream)
         bus = await connected_to(cluster, node, opened)
