@@ -104,8 +104,12 @@ class Cluster:
         """End a node by SIGKILL; it is gone on return."""
         await asyncio.to_thread(self.nodes[name].kill)
 
+    async def stop(self, name: str) -> None:
+        """End a node as an operator does; it is gone on return."""
+        await asyncio.to_thread(self.nodes[name].stop)
+
     async def restart(self, name: str) -> None:
-        """Start a node that was killed, with the data it had."""
+        """Start a node that has ended, with the data it had."""
         await asyncio.to_thread(self.nodes[name].restart)
 
     def freeze(self, name: str) -> None:

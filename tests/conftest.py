@@ -174,6 +174,10 @@ class RestartableServer:
         self.signal(signal.SIGKILL)
         self._wait(lambda: not self._supervisor.process(self._server.name).running)
 
+    def stop(self) -> None:
+        """End it as an operator does; it is gone on return."""
+        self._supervisor.stop(self._server.name)
+
     def restart(self) -> None:
         """Start it, with the data it had; it does its work on return."""
         name, command = self._server.name, self._server.command(self._supervisor.runtime)
