@@ -10,7 +10,8 @@ from contextlib import aclosing
 from nats.aio.msg import Msg
 
 from docnats.bus.bucket import follow
-from docnats.bus.connection import Connection, Refusal
+from docnats.bus.connection import Connection
+from docnats.bus.exchange import Refusal
 from docnats.bus.port import PoisonEntry
 from docnats.errors import BusError
 from docnats.models import Poison
