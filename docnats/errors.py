@@ -7,7 +7,8 @@
     ├── SourceError      the sources of a submission are wrong (also a ValueError)
     ├── TableError       a DataFrame is not a table of jobs (also a ValueError)
     ├── StorageError     S3 did not do what was asked
-    │   └── ObjectMissing    there is no such object
+    │   ├── ObjectMissing    there is no such object
+    │   └── UrlRefused       a presigned URL has expired, or never was good
     ├── BusError         NATS did not do what was asked
     │   └── StateConflict    somebody else wrote the job's state first
     ├── UnreadableMessage    a job message makes no sense (also a ValueError)
@@ -40,6 +41,7 @@ __all__ = [
     "StorageError",
     "TableError",
     "UnreadableMessage",
+    "UrlRefused",
     "ungrouped",
 ]
 
@@ -107,6 +109,10 @@ class StorageError(DocnatsError):
 
 class ObjectMissing(StorageError):
     """There is no object under the key asked for."""
+
+
+class UrlRefused(StorageError):
+    """A presigned URL has expired, or was signed with wrong credentials."""
 
 
 class BusError(DocnatsError):

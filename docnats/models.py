@@ -28,6 +28,7 @@ __all__ = [
     "JobMessage",
     "JobRecord",
     "JobState",
+    "JobUrls",
     "PageProgress",
     "Poison",
     "Progress",
@@ -164,6 +165,23 @@ def _what_is_wrong(error: ValueError) -> str:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     words = (f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in found)
     return "; ".join(words)[:_LONGEST_REASON]
+
+
+class JobUrls(_Record):
+    """Fresh presigned URLs of one job, or why there are none.
+
+    Attributes
+    ----------
+    s3_url, result_url, part_urls
+        As in :class:`JobMessage`.
+    refused : str or None
+        Why whoever could sign does not.
+    """
+
+    s3_url: str | None = Field(default=None, repr=False)
+    result_url: str | None = Field(default=None, repr=False)
+    part_urls: dict[str, str] = Field(default_factory=dict, repr=False)
+    refused: str | None = None
 
 
 class JobRecord(_Record):

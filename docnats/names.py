@@ -25,6 +25,7 @@ __all__ = [
     "RAW_PREFIX",
     "RESULT_PARTS",
     "RESULT_PREFIX",
+    "SIGNERS",
     "WORDS",
     "Names",
     "new_batch_id",
@@ -49,6 +50,9 @@ RESULT_PARTS = (PAGES, WORDS, DOCUMENT)
 
 PRIORITY = "normal"
 """The one priority in use; its place in the subject lets others have their own consumer."""
+
+SIGNERS = "signers"
+"""The queue group of those who sign fresh URLs: each request goes to one of them."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UPLOAD = re.compile(rf"{RAW_PREFIX}({_TOKEN.pattern})\.pdf")
@@ -328,6 +332,20 @@ class Names:
     def cancels_filter(self) -> str:
         """The subjects that tell workers to stop something."""
         return f"docnats.{self.namespace}.cancel.>"
+
+    def sign_subject(self, batch: str, job_id: str) -> str:
+        """Return the core NATS subject on which a worker asks for fresh URLs of a job."""
+        return f"docnats.{self.namespace}.sign.{_token(batch)}.{_token(job_id)}"
+
+    @property
+    def signs_filter(self) -> str:
+        """The subjects on which workers ask for fresh URLs."""
+        return f"docnats.{self.namespace}.sign.*.*"
+
+    def asked_for(self, subject: str) -> tuple[str, str]:
+        """Return the batch and job id of a subject that asks for fresh URLs."""
+        _, _, _, batch, job_id = subject.split(".")
+        return _token(batch), _token(job_id)
 
     def cancelled(self, subject: str) -> tuple[str, str | None]:
         """Return the batch and job id of a cancel subject; no job id stands for the batch."""

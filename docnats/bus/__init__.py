@@ -10,6 +10,7 @@ from docnats.bus.port import (
     SenderEntry,
     StateEntry,
     StoredJob,
+    UrlRequest,
     Why,
 )
 from docnats.bus.schema import MAX_POISON, WORKER_TTL
@@ -26,5 +27,6 @@ __all__ = [
     "SenderEntry",
     "StateEntry",
     "StoredJob",
+    "UrlRequest",
     "Why",
 ]

@@ -229,9 +229,12 @@ class Link:
         except (NatsError, OSError) as error:
             raise self._lost_by(error) from error
 
-    def inbox(self, subject: str | None = None) -> Inbox:
-        """Return a subscription to a subject, by default to one of its own; enter it."""
-        return Inbox(self, subject or self._client.new_inbox())
+    def inbox(self, subject: str | None = None, queue: str = "") -> Inbox:
+        """Return a subscription to a subject, by default to one of its own; enter it.
+
+        Of those who name the same ``queue``, each message goes to one.
+        """
+        return Inbox(self, subject or self._client.new_inbox(), queue)
 
     async def _subscribe(self, inbox: Inbox) -> Subscription:
         async def receive(message: Msg) -> None:
@@ -239,7 +242,7 @@ class Link:
 
         self._inboxes.add(inbox)
         try:
-            return await self._client.subscribe(inbox.subject, cb=receive)
+            return await self._client.subscribe(inbox.subject, inbox.queue, cb=receive)
         except (NatsError, OSError) as error:
             raise self._lost_by(error) from error
 
@@ -292,8 +295,9 @@ class Link:
 class Inbox:
     """A subscription whose messages are queued; an async context manager."""
 
-    def __init__(self, link: Link, subject: str) -> None:
+    def __init__(self, link: Link, subject: str, queue: str = "") -> None:
         self.subject = subject
+        self.queue = queue
         self._link = link
         self._messages: deque[Msg | None] = deque()
         self._words = 0  # of JetStream's own among them, or the end of the link

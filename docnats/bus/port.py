@@ -13,6 +13,7 @@ from docnats.models import (
     DeadLetter,
     JobMessage,
     JobRecord,
+    JobUrls,
     PageProgress,
     Poison,
     SenderInfo,
@@ -28,6 +29,7 @@ __all__ = [
     "SenderEntry",
     "StateEntry",
     "StoredJob",
+    "UrlRequest",
     "Why",
     "listed",
     "now",
@@ -212,6 +214,21 @@ class Lease(Protocol):
         """Hand the job back, to be delivered again after ``delay`` seconds."""
 
 
+class UrlRequest(Protocol):
+    """A worker's request for fresh presigned URLs of a job."""
+
+    @property
+    def batch(self) -> str:
+        """The job's batch."""
+
+    @property
+    def job_id(self) -> str:
+        """The job."""
+
+    async def answer(self, urls: JobUrls) -> None:
+        """Give the worker its URLs, or the reason why not; it may have given up waiting."""
+
+
 class Bus(Protocol):
     """What clients and workers do over NATS; an open connection.
 
@@ -375,6 +392,12 @@ class Bus(Protocol):
 
     def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
         """Iterate over the batches and jobs to stop, from now on; see ``broadcast_cancel``."""
+
+    async def ask_for_urls(self, batch: str, job_id: str) -> JobUrls | None:
+        """Ask whoever can sign for fresh presigned URLs of a job; None: nobody answers."""
+
+    def url_requests(self) -> AsyncGenerator[UrlRequest, None]:
+        """Iterate over the requests for URLs from now on; each goes to one who listens."""
 
     async def announce(self, worker: WorkerInfo) -> None:
         """Enter a worker into the registry, for :data:`~docnats.bus.WORKER_TTL` seconds."""

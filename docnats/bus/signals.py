@@ -1,4 +1,7 @@
-"""What is told at once and kept by nobody for long: page progress, cancels, live workers."""
+"""What is told at once and kept by nobody for long.
+
+Page progress, cancels, requests for URLs, and which workers are alive.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 
 from docnats.bus.bucket import current
 from docnats.bus.connection import Connection
-from docnats.bus.link import LinkLost
-from docnats.bus.port import listed
-from docnats.models import PageProgress, WorkerInfo
-from docnats.names import Names
+from docnats.bus.link import LinkLost, Request
+from docnats.bus.port import UrlRequest, listed
+from docnats.errors import BusError, ConfigError
+from docnats.models import JobUrls, PageProgress, WorkerInfo
+from docnats.names import SIGNERS, Names
 
 __all__ = ["Signals"]
 
@@ -22,6 +27,21 @@ log = logging.getLogger(__name__)
 
 OUTAGE_SECONDS = 24 * 3600.0
 """Listening goes on after any shorter outage: a worker must outlive those."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UrlRequest:
+    """A worker's request; see :class:`~docnats.bus.port.UrlRequest`."""
+
+    _connection: Connection
+    batch: str
+    job_id: str
+    _reply: str
+
+    async def answer(self, urls: JobUrls) -> None:
+        """Give the worker its URLs, or the reason why not; it may have given up waiting."""
+        link = await self._connection.link()
+        await link.tell(self._reply, urls.to_json())
 
 
 class Signals:
@@ -60,12 +80,40 @@ class Signals:
             async for message in messages:
                 yield self._names.cancelled(message.subject)
 
-    async def _listen(self, subject: str) -> AsyncGenerator[Msg, None]:
+    async def ask_for_urls(self, batch: str, job_id: str) -> JobUrls | None:
+        """Ask whoever can sign for fresh presigned URLs of a job; None: nobody answers."""
+        request = Request(
+            self._names.sign_subject(batch, job_id), about=f"the request for URLs of job {job_id}"
+        )
+        try:
+            (answer,) = await self._connection.ask_all([request], patience=0)
+        except BusError as error:
+            log.info("job %s: nobody signs fresh URLs: %s", job_id, error)
+            return None
+        try:
+            return JobUrls.from_json(answer.data)
+        except ValueError:  # not shown: there may be URLs in it
+            log.warning("job %s: the fresh URLs cannot be read", job_id)
+            return None
+
+    async def url_requests(self) -> AsyncGenerator[UrlRequest, None]:
+        """Iterate over the requests for URLs from now on; each goes to one who listens."""
+        requests = self._listen(self._names.signs_filter, SIGNERS)
+        async with aclosing(requests) as messages:
+            async for message in messages:
+                try:
+                    batch, job_id = self._names.asked_for(message.subject)
+                except ConfigError as error:
+                    log.warning("%s: nobody can sign for this: %s", message.subject, error)
+                    continue
+                yield _UrlRequest(self._connection, batch, job_id, message.reply)
+
+    async def _listen(self, subject: str, queue: str = "") -> AsyncGenerator[Msg, None]:
         """Iterate over a subject's messages; what is told while the link is lost is missed."""
         while True:
             link = await self._connection.link(OUTAGE_SECONDS)
             try:
-                async with link.inbox(subject) as inbox:
+                async with link.inbox(subject, queue) as inbox:
                     while True:
                         yield await inbox.get()
             except LinkLost as error:

@@ -53,7 +53,8 @@ class S3Config(Settings):
     max_attempts : int
         Tries of one request, the first included.
     presign_expiry : int
-        Seconds a presigned URL stays valid; S3 allows 7 days at most.
+        Seconds a presigned URL stays valid; S3 allows 7 days at most. A worker that meets an
+        older one asks the connected clients for a fresh one.
 
     Raises
     ------
@@ -95,7 +96,7 @@ class S3Config(Settings):
     connect_timeout: float = Field(10, gt=0, le=600)
     read_timeout: float = Field(60, gt=0, le=3600)
     max_attempts: int = Field(4, ge=1, le=20)
-    presign_expiry: int = Field(24 * 3600, ge=60, le=7 * 24 * 3600)
+    presign_expiry: int = Field(24 * 3600, ge=1, le=7 * 24 * 3600)
 
     @field_validator("endpoint_url")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -13,11 +14,14 @@ from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.errors import ConfigError, DocnatsError
 from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
+from docnats.service.signing import Signer
 from docnats.service.submission import Submission
 from docnats.storage import S3Storage, Storage
 from docnats.table import JobTable
 
 __all__ = ["Connected"]
+
+log = logging.getLogger(__name__)
 
 
 class Connected:
@@ -42,6 +46,7 @@ class Connected:
         self._sending: dict[asyncio.Task[None], Submission] = {}
         self._abandoning: set[asyncio.Task[None]] = set()
         self._ports: tuple[Bus, Storage] | None = None
+        self._signer: Signer | None = None
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -74,6 +79,10 @@ class Connected:
             storage = await opening.enter_async_context(S3Storage(self._s3_config))
             bus = await opening.enter_async_context(NatsBus(self._nats_config))
             await asyncio.gather(storage.ensure_bucket(), bus.ensure())
+            if await storage.has_credentials():
+                self._signer = Signer(bus, storage)
+                signing = asyncio.create_task(self._signer.run(), name="docnats-sign")
+                opening.push_async_callback(_end, signing)
             self._ports = (bus, storage)
             self._open = opening.pop_all()
 
@@ -110,7 +119,10 @@ class Connected:
     async def _begin(self, submission: Submission, batch: str) -> Batch:
         """Register a batch's jobs; upload and queue them until the connections are closed."""
         table = JobTable(batch)
-        for entry in await self._register(submission):
+        entries = await self._register(submission)
+        if self._signer is not None:
+            self._signer.vouch_for(entry.record for entry in entries)
+        for entry in entries:
             table.apply(entry.record, entry.revision)
         sending = asyncio.create_task(submission.send(), name=f"docnats-send-{batch}")
         self._sending[sending] = submission
@@ -137,3 +149,10 @@ class Connected:
             await cancel_jobs(self.bus, [entry.record for entry in written])
             await submission.abandon()
             raise
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        log.warning("no fresh URLs were signed any more: %s", outcome)

@@ -11,9 +11,10 @@ from pydantic import JsonValue
 from docnats.bus import Bus, StateEntry
 from docnats.config import ProcessingConfig
 from docnats.errors import ErrorType, StorageError, ungrouped
-from docnats.models import SECRET_OPTIONS, JobMessage, JobRecord, JobState, utc_now
-from docnats.names import DOCUMENT, RESULT_PARTS, new_job_id, raw_key, result_part
+from docnats.models import SECRET_OPTIONS, JobMessage, JobRecord, JobState, JobUrls, utc_now
+from docnats.names import new_job_id, raw_key
 from docnats.service.presence import Presence
+from docnats.service.signing import signed_urls
 from docnats.service.sources import Source
 from docnats.storage import Storage
 
@@ -205,20 +206,15 @@ class Submission:
             )
 
     async def _message(self, record: JobRecord) -> JobMessage:
-        urls: dict[str, str] = {}
-        source_url = None
-        if self._config.presign:
-            source_url = await self._storage.presign_get(record.s3_key, bucket=record.s3_bucket)
-            for part in RESULT_PARTS:
-                urls[part] = await self._storage.presign_put(result_part(record.job_id, part))
+        urls = await signed_urls(self._storage, record) if self._config.presign else JobUrls()
         return JobMessage(
             request_id=record.job_id,
             batch=record.batch,
             s3_bucket=record.s3_bucket,
             s3_key=record.s3_key,
-            s3_url=source_url,
-            result_url=urls.pop(DOCUMENT, None),
-            part_urls=urls,
+            s3_url=urls.s3_url,
+            result_url=urls.result_url,
+            part_urls=urls.part_urls,
             timestamp=record.submitted_at,
             file_size=record.bytes or 0,
             processing_timeout=record.processing_timeout,

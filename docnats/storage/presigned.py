@@ -7,12 +7,13 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from docnats.config import S3Config
-from docnats.errors import StorageError
+from docnats.errors import StorageError, UrlRefused
 from docnats.storage.connection import seconds_allowed
 from docnats.storage.content import Bytes, Content, LocalFile, Outgoing, save
 from docnats.storage.failures import refusal, storage_error
@@ -22,17 +23,30 @@ from docnats.storage.port import StoredObject
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["PresignedHttp"]
+__all__ = ["PresignedHttp", "expired"]
 
 log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+
+_AMZ_DATE = "%Y%m%dT%H%M%SZ"
+"""The format of X-Amz-Date in AWS Signature Version 4."""
 
 _LONGEST_PAUSE = 20.0
 """Seconds between two attempts, as in botocore's standard mode."""
 
 _LONGEST_ANSWER = 4096
 """Bytes of an error's XML that are looked at."""
+
+
+def expired(url: str) -> bool:
+    """Tell whether a presigned URL says that it is too old, by this machine's clock."""
+    said = parse_qs(urlsplit(url).query)
+    try:
+        signed = datetime.strptime(said["X-Amz-Date"][0], _AMZ_DATE).replace(tzinfo=UTC)
+        return datetime.now(UTC) >= signed + timedelta(seconds=float(said["X-Amz-Expires"][0]))
+    except (KeyError, ValueError):  # signed in another way: the server knows
+        return False
 
 
 class PresignedHttp:
@@ -78,8 +92,10 @@ class PresignedHttp:
         ------
         ObjectMissing
             There is no such object.
+        UrlRefused
+            The URL has expired.
         StorageError
-            The URL has expired, or the server cannot be reached.
+            The server cannot be reached.
         """
 
         async def get() -> StoredObject:
@@ -94,8 +110,10 @@ class PresignedHttp:
 
         Raises
         ------
+        UrlRefused
+            The URL has expired.
         StorageError
-            The URL has expired, the server cannot be reached, or the file changed meanwhile.
+            The server cannot be reached, or the file changed meanwhile.
         """
         source: Content = (
             Bytes(content)
@@ -164,7 +182,7 @@ async def _check(response: aiohttp.ClientResponse, attempt: str, endpoint: str) 
     code = re.search(r"<Code>(\w+)</Code>", answer)
     if response.status == 403:
         said = code[1] if code else "403"
-        raise StorageError(
+        raise UrlRefused(
             f"cannot {attempt}: {endpoint} says {said}: the URL has expired or was signed with "
             "wrong credentials; submit the document again, perhaps with a longer presign_expiry"
         )

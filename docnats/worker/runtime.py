@@ -60,7 +60,7 @@ async def run_worker(
         tools = Tools(
             worker=new_worker_id(),
             bus=bus,
-            transfer=Transfer(storage, http, own_credentials=await storage.has_credentials()),
+            transfer=Transfer(storage, http, bus, own_credentials=await storage.has_credentials()),
             pool=pool,
             quarantine=Quarantine(bus, processing.memory_limit),
             pause=Pause(),

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
-from docnats.errors import ErrorType, ParseError, StorageError
-from docnats.models import JobMessage
+from docnats.bus import Bus
+from docnats.errors import ErrorType, ParseError, StorageError, UrlRefused
+from docnats.models import JobMessage, JobUrls
 from docnats.names import DOCUMENT, result_part
-from docnats.storage import PresignedHttp, Storage
+from docnats.storage import PresignedHttp, Storage, expired
 
 __all__ = ["Transfer"]
+
+T = TypeVar("T")
+
+Urls = JobMessage | JobUrls
+"""What holds a job's presigned URLs."""
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +32,18 @@ class Transfer:
         Used when it has credentials.
     http : PresignedHttp
         Used otherwise, with the URLs in the control message.
+    bus : Bus
+        There fresh URLs are asked for when those have expired.
     own_credentials : bool
         Whether ``storage`` has some.
     """
 
-    def __init__(self, storage: Storage, http: PresignedHttp, *, own_credentials: bool) -> None:
+    def __init__(
+        self, storage: Storage, http: PresignedHttp, bus: Bus, *, own_credentials: bool
+    ) -> None:
         self._storage = storage
         self._http = http
+        self._bus = bus
         self._own = own_credentials
 
     async def fetch(self, message: JobMessage, path: Path) -> str:
@@ -45,10 +58,13 @@ class Transfer:
         """
         if self._own:
             stored = await self._storage.get_file(message.s3_key, path, bucket=message.s3_bucket)
-        elif message.s3_url:
-            stored = await self._http.get_file(message.s3_url, path)
         else:
-            raise StorageError(_NO_WAY.format("read the document"))
+            stored = await self._by_url(
+                message,
+                "read the document",
+                lambda urls: urls.s3_url,
+                lambda url: self._http.get_file(url, path),
+            )
         sha256 = stored.sha256 or ""
         if message.sha256 and sha256 != message.sha256:
             msg = (
@@ -63,10 +79,46 @@ class Transfer:
         if self._own:
             await self._put(result_part(message.request_id, part), content)
             return
-        url = message.result_url if part == DOCUMENT else message.part_urls.get(part)
+        await self._by_url(
+            message,
+            f"write {part}",
+            lambda urls: urls.result_url if part == DOCUMENT else urls.part_urls.get(part),
+            lambda url: self._http.put(url, content),
+        )
+
+    async def _by_url(
+        self,
+        message: JobMessage,
+        what: str,
+        pick: Callable[[Urls], str | None],
+        use: Callable[[str], Awaitable[T]],
+    ) -> T:
+        """Do something by the job's presigned URL, or by a fresh one if that has expired."""
+        url = pick(message)
         if not url:
-            raise StorageError(_NO_WAY.format(f"write {part}"))
-        await self._http.put(url, content)
+            raise StorageError(_NO_WAY.format(what))
+        if not expired(url):
+            try:
+                return await use(url)
+            except UrlRefused as refused:
+                log.info("job %s: %s", message.request_id, refused)
+        fresh = await self._fresh_url(message, what, pick)
+        try:
+            return await use(fresh)
+        except UrlRefused as refused:  # another client may sign better
+            raise StorageError(str(refused), transient=True) from refused
+
+    async def _fresh_url(
+        self, message: JobMessage, what: str, pick: Callable[[Urls], str | None]
+    ) -> str:
+        urls = await self._bus.ask_for_urls(message.batch, message.request_id)
+        if urls is None:
+            raise StorageError(_NOBODY_SIGNS.format(what), transient=True)
+        url = pick(urls)
+        if not url:
+            raise StorageError(_REFUSED.format(what, urls.refused or "no reason"), transient=True)
+        log.info("job %s: got a fresh URL to %s", message.request_id, what)
+        return url
 
     async def _put(self, key: str, content: Path | bytes) -> None:
         if isinstance(content, bytes):
@@ -74,6 +126,13 @@ class Transfer:
         else:
             await self._storage.put_file(key, content)
 
+
+_NOBODY_SIGNS = (
+    "the presigned URL to {} has expired and nobody signs a new one: keep a client connected that "
+    "has S3 credentials, or give the worker AWS credentials"
+)
+
+_REFUSED = "the presigned URL to {} has expired and the client signs no new one: {}"
 
 _NO_WAY = (
     "this worker has no S3 credentials and the job carries no presigned URL to {}: give the "

@@ -17,6 +17,7 @@ from docnats.bus import (
     SenderEntry,
     StateEntry,
     StoredJob,
+    UrlRequest,
     Why,
 )
 from docnats.bus.port import listed
@@ -26,6 +27,7 @@ from docnats.models import (
     DeadLetter,
     JobMessage,
     JobRecord,
+    JobUrls,
     PageProgress,
     Poison,
     SenderInfo,
@@ -86,6 +88,19 @@ class FakeLease:
         self._bus.wake()
 
 
+class FakeUrlRequest:
+    """A :class:`docnats.bus.UrlRequest` whose answer is awaited."""
+
+    def __init__(self, batch: str, job_id: str) -> None:
+        self.batch = batch
+        self.job_id = job_id
+        self.answered: asyncio.Future[JobUrls] = asyncio.get_running_loop().create_future()
+
+    async def answer(self, urls: JobUrls) -> None:
+        if not self.answered.done():
+            self.answered.set_result(urls)
+
+
 class FakeBus:
     """A :class:`docnats.bus.Bus` that keeps everything in dictionaries.
 
@@ -123,6 +138,7 @@ class FakeBus:
         self._watchers = Listeners[StateEntry]()
         self._poisoned = Listeners[PoisonEntry]()
         self._progress = Listeners[PageProgress]()
+        self._signers = Listeners[UrlRequest]()
         self._cancels = Listeners[tuple[str, str | None]]()
 
     async def ensure(self) -> None:
@@ -344,6 +360,17 @@ class FakeBus:
             while True:
                 yield await told.get()
 
+    async def ask_for_urls(self, batch: str, job_id: str) -> JobUrls | None:
+        request = FakeUrlRequest(batch, job_id)
+        if not self._signers.tell_one(request):
+            return None
+        return await request.answered
+
+    async def url_requests(self) -> AsyncGenerator[UrlRequest, None]:
+        with self._signers.listen() as asked:
+            while True:
+                yield await asked.get()
+
     async def announce(self, worker: WorkerInfo) -> None:
         self._workers[worker.worker] = (now() + self._worker_ttl, worker)
 
@@ -395,6 +422,13 @@ class Listeners(Generic[T]):
             yield queue
         finally:
             self._queues.discard(queue)
+
+    def tell_one(self, item: T) -> bool:
+        """Tell one of them; False if there is none."""
+        for queue in self._queues:
+            queue.put_nowait(item)
+            return True
+        return False
 
     def tell(self, item: T) -> None:
         for queue in self._queues:

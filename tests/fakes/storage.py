@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from pyarrow._fs import _MockFileSystem
 from pyarrow.fs import FileSystem
 
-from docnats.errors import ObjectMissing, StorageError
+from docnats.errors import ObjectMissing, StorageError, UrlRefused
 from docnats.storage import StoredObject, UnfinishedUpload
 
 
@@ -110,5 +110,5 @@ class FakePresignedHttp:
     def _allowed(method: str, url: str) -> tuple[str, str]:
         parts = urlsplit(url)
         if parse_qs(parts.query).get("allows") != [method]:
-            raise StorageError(f"cannot {method} {parts.path}: the presigned URL does not allow it")
+            raise UrlRefused(f"cannot {method} {parts.path}: the presigned URL does not allow it")
         return parts.netloc, unquote(parts.path).removeprefix("/")

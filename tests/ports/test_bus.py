@@ -18,6 +18,7 @@ from docnats.models import (
     JobMessage,
     JobRecord,
     JobState,
+    JobUrls,
     PageProgress,
     Poison,
     SenderInfo,
@@ -513,6 +514,36 @@ async def test_a_cancel_reaches_the_workers(bus: Bus, job_id: str | None) -> Non
             await bus.broadcast_cancel("b", job_id)
             await asyncio.sleep(0.02)
         assert heard.result() == ("b", job_id)
+
+
+async def test_a_request_for_urls_is_answered_by_one_of_those_who_sign(bus: Bus) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    async def sign(name: str) -> None:
+        async with aclosing(bus.url_requests()) as requests:
+            async for request in requests:
+                asked.append((name, request.batch, request.job_id))
+                await request.answer(JobUrls(s3_url=f"https://{request.job_id}", refused=name))
+
+    signers = [asyncio.create_task(sign(name)) for name in ("one", "two")]
+    async with asyncio.timeout(LIMIT):
+        while (urls := await bus.ask_for_urls("b", "j0")) is None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+        assert urls.s3_url == "https://j0"
+        asked.clear()
+        answers = await asyncio.gather(*(bus.ask_for_urls("b", f"j{i}") for i in range(20)))
+    assert [answer.s3_url for answer in answers if answer] == [f"https://j{i}" for i in range(20)]
+    assert sorted(job_id for _, _, job_id in asked) == sorted(f"j{i}" for i in range(20))
+    for signer in signers:
+        signer.cancel()
+    await asyncio.gather(*signers, return_exceptions=True)
+
+
+async def test_a_request_for_urls_that_nobody_hears_is_answered_at_once_with_none(
+    bus: Bus,
+) -> None:
+    async with asyncio.timeout(LIMIT):
+        assert await bus.ask_for_urls("b", "j") is None
 
 
 def worker(name: str, **changes: object) -> WorkerInfo:

@@ -21,10 +21,10 @@ import pytest
 import pytest_asyncio
 
 from docnats.config import S3Config
-from docnats.errors import ObjectMissing, StorageError
+from docnats.errors import ObjectMissing, StorageError, UrlRefused
 from docnats.models import utc_now
 from docnats.stack.binaries import S3Backend, S3Binary
-from docnats.storage import PresignedHttp, S3Storage, Storage, UnfinishedUpload
+from docnats.storage import PresignedHttp, S3Storage, Storage, UnfinishedUpload, expired
 from docnats.storage import unfinished as unfinished_module
 from docnats.storage.content import Bytes, LocalFile
 from docnats.storage.multipart import MultipartUpload
@@ -166,7 +166,7 @@ class StoragePort:
     ) -> None:
         with pytest.raises(ObjectMissing):
             await http.get_file(await storage.presign_get("k"), tmp_path / "out")
-        with pytest.raises(StorageError) as caught:
+        with pytest.raises(UrlRefused) as caught:
             await http.put(await storage.presign_get("k"), b"x")
         assert not caught.value.transient
         assert list(tmp_path.iterdir()) == []
@@ -460,6 +460,22 @@ class TestS3Storage(StoragePort):
             await http.get_file(url, tmp_path / "out")
         assert f"{s3.bucket}/k" in str(caught.value)
         assert "Signature=" not in "".join(traceback.format_exception(caught.value))
+
+    async def test_an_expired_url_says_so_and_is_refused(
+        self, s3: S3Storage, config: S3Config, http: PresignedHttp, tmp_path: Path
+    ) -> None:
+        await s3.put_bytes("k", b"x")
+        async with S3Storage(config.but(presign_expiry=1)) as hasty:
+            urls = await hasty.presign_get("k"), await hasty.presign_put("k")
+        assert not expired(await s3.presign_get("k"))
+        async with asyncio.timeout(30):
+            while not all(map(expired, urls)):  # noqa: ASYNC110 - the clock tells nobody
+                await asyncio.sleep(0.1)
+        with pytest.raises(UrlRefused):
+            await http.get_file(urls[0], tmp_path / "out")
+        with pytest.raises(UrlRefused):
+            await http.put(urls[1], b"y")
+        assert await s3.get_bytes("k") == b"x"
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
     async def test_big_files_need_little_memory(

@@ -6,10 +6,13 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
+import pytest
 
+from docnats.bus import NatsBus
 from docnats.config import ProcessingConfig
 from docnats.models import JobRecord, JobState
 from docnats.names import RESULT_PARTS, result_part
@@ -225,18 +228,74 @@ async def test_jobs_submitted_without_a_worker_wait_for_one(start_stack: StartSt
         assert {job.state for job in jobs} == {JobState.DONE}
 
 
-async def test_a_worker_without_credentials_uses_presigned_urls(
-    start_stack: StartStack, tmp_path: Path
-) -> None:
-    blank = {
+@pytest.fixture
+def blank(tmp_path: Path) -> dict[str, str]:
+    """The environment of a worker without S3 credentials."""
+    return {
         "AWS_ACCESS_KEY_ID": "",
         "AWS_SECRET_ACCESS_KEY": "",
         "AWS_EC2_METADATA_DISABLED": "true",
         "HOME": str(tmp_path),
     }
+
+
+async def test_a_worker_without_credentials_uses_presigned_urls(
+    start_stack: StartStack, blank: dict[str, str]
+) -> None:
     stack = start_stack(workers=1, worker_environment=blank)
     config = ProcessingConfig(presign=True)
     async with S3DocumentService(stack.s3, stack.nats, config) as service:
         (job,) = (await (await service.submit(("a.pdf", text_pdf(2)))).follow(timeout=60)).records()
         assert job.state is JobState.DONE
         assert len((await service.fetch_document(job)).pages) == 2
+
+
+async def expire(service: S3DocumentService, batch: str) -> None:
+    """Wait until all that was signed a second ago at the latest has expired."""
+    async with aclosing(service.bus.watch(batch)) as entries:
+        async for entry in entries:
+            if entry is not None and entry.record.state is JobState.QUEUED:
+                break
+    signed = datetime.now(UTC)
+    async with asyncio.timeout(30):
+        while datetime.now(UTC) - signed < timedelta(seconds=2):  # noqa: ASYNC110 - a clock
+            await asyncio.sleep(0.1)
+
+
+async def test_urls_that_expired_in_the_queue_are_signed_anew_while_a_client_is_connected(
+    start_stack: StartStack, blank: dict[str, str]
+) -> None:
+    stack = start_stack(workers=0, worker_environment=blank)
+    hasty = stack.s3.but(presign_expiry=1)
+    async with S3DocumentService(hasty, stack.nats, ProcessingConfig(presign=True)) as service:
+        batch = (await service.submit(("a.pdf", text_pdf(2)))).id
+        await expire(service, batch)
+    async with S3DocumentService(stack.s3, stack.nats) as service:
+        stack.add_worker()
+        attached = await service.attach(batch)
+        (job,) = (await attached.follow(timeout=120)).records()
+        assert (job.state, job.releases, job.error) == (JobState.DONE, 0, None)
+        assert len((await service.fetch_document(job)).pages) == 2
+
+
+async def test_urls_that_expired_in_the_queue_wait_for_a_client_that_signs(
+    start_stack: StartStack, blank: dict[str, str]
+) -> None:
+    stack = start_stack(workers=0, worker_environment=blank)
+    hasty = stack.s3.but(presign_expiry=1)
+    async with S3DocumentService(hasty, stack.nats, ProcessingConfig(presign=True)) as service:
+        batch = (await service.submit(("a.pdf", text_pdf(2)))).id
+        await expire(service, batch)
+    async with NatsBus(stack.nats) as bus, aclosing(bus.watch(batch)) as entries:
+        stack.add_worker()
+        async with asyncio.timeout(60):
+            async for entry in entries:
+                if entry is not None and entry.record.releases > 0:
+                    break
+        assert entry is not None
+        assert entry.record.state is JobState.QUEUED
+        assert "keep a client connected" in (entry.record.error or "")
+    async with S3DocumentService(stack.s3, stack.nats) as service:
+        attached = await service.attach(batch)
+        (job,) = (await attached.follow(timeout=120)).records()
+        assert (job.state, job.error) == (JobState.DONE, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -150,15 +150,15 @@ async def test_a_submission_that_is_interrupted_leaves_no_row_that_waits_for_eve
     client: S3DocumentClient, bus: FakeBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = asyncio.Event()
-    put = bus.put_states
+    update = bus.update_states
 
-    async def slow_put(records: Iterable[JobRecord]) -> list[int]:
-        revisions = await put(records)
+    async def slow_update(entries: Sequence[StateEntry]) -> list[int | None]:
+        revisions = await update(entries)
         written.set()
         await asyncio.sleep(0)
         return revisions
 
-    monkeypatch.setattr(bus, "put_states", slow_put)
+    monkeypatch.setattr(bus, "update_states", slow_update)
     submitting = asyncio.create_task(client.submit({"a.pdf": b"A", "b.pdf": b"B"}))
     await written.wait()
     submitting.cancel()

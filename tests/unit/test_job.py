@@ -111,7 +111,7 @@ class World:
         return Tools(
             worker=worker,
             bus=self.bus,
-            transfer=Transfer(self.storage, http, own_credentials=own_credentials),
+            transfer=Transfer(self.storage, http, self.bus, own_credentials=own_credentials),
             pool=pool,
             quarantine=self.quarantine,
             pause=self.pause,

@@ -102,6 +102,7 @@ def test_every_subject_reaches_its_own_stream_and_no_other(
         n.sending_subject(batch): ["sending"],
         n.progress_subject(batch, job): [],
         n.cancel_subject(batch, job): [],
+        n.sign_subject(batch, job): [],
     }
     for subject, home in homes.items():
         assert [name for name, taken in streams.items() if matches(taken, subject)] == home
@@ -129,7 +130,13 @@ def test_a_batchs_filters_take_in_its_jobs_and_no_others(
 @pytest.mark.parametrize("bad", ["*", ">", "a.b", "a b", "", "a\r\nPUB x 0"])
 def test_no_subject_is_made_of_what_is_no_token(bad: str) -> None:
     n = Names("default")
-    for subject in n.job_subject, n.state_key, n.state_subject, n.progress_subject:
+    for subject in (
+        n.job_subject,
+        n.state_key,
+        n.state_subject,
+        n.progress_subject,
+        n.sign_subject,
+    ):
         for ids in (bad, "j"), ("b", bad):
             with pytest.raises(ConfigError, match="1 to 64 characters"):
                 subject(*ids)
@@ -153,6 +160,20 @@ def test_a_cancel_subject_tells_its_batch_and_job(
     subject = n.cancel_subject(batch, job)
     assert matches(n.cancels_filter, subject)
     assert n.cancelled(subject) == (batch, job)
+
+
+@settings(deadline=None)
+@given(tokens, tokens, tokens)
+def test_a_sign_subject_tells_its_batch_and_job(namespace: str, batch: str, job: str) -> None:
+    n = Names(namespace)
+    subject = n.sign_subject(batch, job)
+    assert matches(n.signs_filter, subject)
+    assert n.asked_for(subject) == (batch, job)
+
+
+def test_a_sign_subject_that_somebody_else_made_up_is_no_job() -> None:
+    with pytest.raises(ConfigError):
+        Names("default").asked_for("docnats.default.sign.b.$j")
 
 
 @settings(deadline=None)

@@ -1,0 +1,76 @@
+"""Presigned URLs for workers without credentials: at the submission, and fresh ones later."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import aclosing
+
+from docnats.bus import Bus
+from docnats.errors import BusError, StorageError
+from docnats.models import JobRecord, JobUrls
+from docnats.names import DOCUMENT, RAW_PREFIX, RESULT_PARTS, result_part
+from docnats.storage import Storage
+
+__all__ = ["Signer", "signed_urls"]
+
+log = logging.getLogger(__name__)
+
+
+async def signed_urls(storage: Storage, job: JobRecord) -> JobUrls:
+    """Return URLs to read a job's document and to write its results, and nothing else."""
+    puts = {part: await storage.presign_put(result_part(job.job_id, part)) for part in RESULT_PARTS}
+    return JobUrls(
+        s3_url=await storage.presign_get(job.s3_key, bucket=job.s3_bucket),
+        result_url=puts.pop(DOCUMENT),
+        part_urls=puts,
+    )
+
+
+class Signer:
+    """Signs fresh URLs for workers whose old ones expired in the queue.
+
+    Whoever can write to the job table could name any object as a job's document. So only
+    documents that docnats uploaded are signed for, and those this client submitted in place.
+
+    Parameters
+    ----------
+    bus, storage
+        The open ports; ``storage`` has credentials.
+    """
+
+    def __init__(self, bus: Bus, storage: Storage) -> None:
+        self._bus = bus
+        self._storage = storage
+        self._submitted: set[tuple[str, str]] = set()
+
+    def vouch_for(self, jobs: Iterable[JobRecord]) -> None:
+        """Sign for the documents of these jobs wherever they are: this client chose them."""
+        self._submitted.update(
+            (job.s3_bucket, job.s3_key) for job in jobs if not self._uploaded(job)
+        )
+
+    async def run(self) -> None:
+        """Answer requests until this is cancelled or the bus is closed."""
+        async with aclosing(self._bus.url_requests()) as requests:
+            async for request in requests:
+                try:
+                    await request.answer(await self._urls(request.batch, request.job_id))
+                except (BusError, StorageError) as error:
+                    # Not answered: the worker asks again, perhaps somebody else.
+                    log.warning("job %s: no fresh URLs signed: %s", request.job_id, error)
+
+    async def _urls(self, batch: str, job_id: str) -> JobUrls:
+        entry = await self._bus.get_state(batch, job_id)
+        if entry is None:
+            return JobUrls(refused="there is no such job")
+        job = entry.record
+        if job.terminal:
+            return JobUrls(refused=f"the job is {job.state}")
+        if not self._uploaded(job) and (job.s3_bucket, job.s3_key) not in self._submitted:
+            return JobUrls(refused="another client submitted its document in place")
+        log.info("job %s: signing fresh URLs for its worker", job_id)
+        return await signed_urls(self._storage, job)
+
+    def _uploaded(self, job: JobRecord) -> bool:
+        return job.s3_bucket == self._storage.bucket and job.s3_key.startswith(RAW_PREFIX)
