@@ -13,12 +13,12 @@ from typing import NamedTuple, TypeVar
 from nats.aio.msg import Msg
 
 from docnats.bus.connection import Connection
-from docnats.bus.exchange import Answer, Refusal
+from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
 from docnats.bus.link import Inbox, Link, LinkLost, Request, status
 from docnats.errors import BusError
 from docnats.names import new_watcher
 
-__all__ = ["NOT_FOUND", "Sequences", "current", "follow", "sequences", "subjects_of", "uncollected"]
+__all__ = ["Sequences", "current", "follow", "sequences", "subjects_of", "uncollected"]
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +44,6 @@ BEHIND_SECONDS = 0.25
 
 IDLE_SECONDS = 60.0
 """Time after which the server forgets a reader that went away."""
-
-NOT_FOUND = 10037
-"""JetStream's error for a message that does not exist."""
 
 _SECOND = 1_000_000_000
 _WHAT_IS_THERE = json.dumps({"batch": PULL_SIZE, "no_wait": True}).encode()

@@ -17,10 +17,13 @@ from nats.aio.msg import Msg
 from docnats.bus.link import Expected, Link, LinkLost, Request
 from docnats.errors import BusError
 
-__all__ = ["Answer", "Exchange", "Refusal"]
+__all__ = ["NOT_FOUND", "Answer", "Exchange", "Refusal"]
 
 SILENCE_SECONDS = 1.0
 """Time without any answer after which requests are sent again; doubles each time."""
+
+NOT_FOUND = 10037
+"""JetStream's error for a message that does not exist."""
 
 PASSING = frozenset(
     {

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 
 from docnats.bus.bucket import subjects_of
 from docnats.bus.connection import Connection
-from docnats.bus.exchange import Answer, Refusal
+from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
 from docnats.bus.link import Request, status
 from docnats.bus.port import Backlog, Lease, listed, now
 from docnats.bus.pulling import fetch
@@ -24,9 +24,6 @@ from docnats.names import Names
 __all__ = ["JobQueue"]
 
 log = logging.getLogger(__name__)
-
-NOT_FOUND = 10037
-"""JetStream's error for a message that does not exist."""
 
 STORE_REFUSED = 10077
 """JetStream's error for a message the stream does not take; its words tell why not."""

@@ -12,9 +12,9 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import NOT_FOUND, current, follow, sequences, uncollected
+from docnats.bus.bucket import current, follow, sequences, uncollected
 from docnats.bus.connection import Connection
-from docnats.bus.exchange import Answer, Refusal
+from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
 from docnats.bus.link import Request
 from docnats.bus.port import StateEntry
 from docnats.errors import BusError, StateConflict
