@@ -142,4 +142,4 @@ async def test_a_batch_survives_a_rolling_restart(scene: Scene) -> None:
             await scene.cluster.stop(node)
             await scene.cluster.restart(node)
 
-    await scene.run(restart_all, documents=400)
+    await scene.run(restart_all, documents=250)
