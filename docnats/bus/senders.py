@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from nats.aio.msg import Msg
 
 from docnats.bus.bucket import current, sequences, subjects_of
-from docnats.bus.connection import Connection, Refusal
+from docnats.bus.connection import Connection
+from docnats.bus.exchange import Refusal
 from docnats.bus.port import SenderEntry
 from docnats.bus.states import WRONG_REVISION, last_message
 from docnats.errors import StateConflict
