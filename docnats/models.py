@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -29,6 +29,7 @@ __all__ = [
     "JobRecord",
     "JobState",
     "JobUrls",
+    "Outage",
     "PageProgress",
     "Poison",
     "Progress",
@@ -469,6 +470,21 @@ class WorkerActivity:
 
 
 @dataclass(frozen=True, slots=True)
+class Outage:
+    """A server that is out of reach and waited for.
+
+    Attributes
+    ----------
+    server : {"NATS", "S3"}
+    seconds : float
+        For how long by now.
+    """
+
+    server: Literal["NATS", "S3"]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """A batch at one moment: what a progress panel shows.
 
@@ -495,6 +511,8 @@ class Progress:
         Seconds left, at least and at most as far as it can be told.
     workers : tuple of WorkerActivity, or None
         The live workers; None before they are known.
+    outages : tuple of Outage
+        The servers that are waited for at this moment.
     """
 
     batch: str
@@ -511,6 +529,7 @@ class Progress:
     bytes_sent_per_second: float | None = None
     remaining: tuple[float, float] | None = None
     workers: tuple[WorkerActivity, ...] | None = None
+    outages: tuple[Outage, ...] = ()
 
     @property
     def ended(self) -> int:

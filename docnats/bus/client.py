@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +14,7 @@ from docnats.bus.schema import ensure
 from docnats.bus.senders import Senders
 from docnats.bus.signals import Signals
 from docnats.bus.states import JobStates
-from docnats.config import NatsConfig
+from docnats.config import OUTAGE_LIMIT, NatsConfig
 from docnats.names import Names
 
 __all__ = ["NatsBus"]
@@ -23,12 +24,15 @@ class NatsBus(JobQueue, DeadLetters, JobStates, PoisonNotes, Senders, Signals):
     """The control bus over NATS JetStream; implements :class:`~docnats.bus.port.Bus`.
 
     An async context manager. A lost connection is opened again for ever; meanwhile each call
-    waits for at most ``request_timeout``, and what was lost on the way is sent again.
+    waits for at most ``request_timeout``, and what was lost on the way is sent again. The
+    calls of :meth:`patient` wait longer.
 
     Parameters
     ----------
     config : NatsConfig
         Servers, credentials, namespace and time-outs.
+    outage_limit : float
+        Seconds that an outage may last for the calls of :meth:`patient`.
 
     Raises
     ------
@@ -42,8 +46,9 @@ class NatsBus(JobQueue, DeadLetters, JobStates, PoisonNotes, Senders, Signals):
     ...     pending, leased = await bus.backlog()
     """
 
-    def __init__(self, config: NatsConfig) -> None:
+    def __init__(self, config: NatsConfig, *, outage_limit: float = OUTAGE_LIMIT) -> None:
         self._connection = Connection(config)
+        self._outage_limit = outage_limit
         self._names = Names(config.namespace)
 
     async def __aenter__(self) -> Self:
@@ -57,6 +62,17 @@ class NatsBus(JobQueue, DeadLetters, JobStates, PoisonNotes, Senders, Signals):
         trace: TracebackType | None,
     ) -> None:
         await self._connection.close()
+
+    @property
+    def outage(self) -> float | None:
+        """Seconds since the connection was lost; None while there is one."""
+        return self._connection.outage
+
+    def patient(self) -> Self:
+        """Return the same bus for what goes on in the background."""
+        other = copy.copy(self)
+        other._connection = self._connection.patient(self._outage_limit)  # noqa: SLF001 - a copy of this
+        return other
 
     async def ensure(self) -> None:
         """Create or update the streams, the consumer and the buckets; idempotent.

@@ -8,6 +8,7 @@ import logging
 import random
 import ssl
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from nats.errors import Error as NatsError
@@ -16,6 +17,7 @@ from docnats.bus.exchange import Answer, Exchange
 from docnats.bus.link import Link, Request
 from docnats.config import NatsConfig
 from docnats.errors import BusError
+from docnats.models import utc_now
 
 __all__ = ["Connection"]
 
@@ -43,6 +45,7 @@ class Connection:
     def __init__(self, config: NatsConfig) -> None:
         self.config = config
         self._link: asyncio.Task[Link] | None = None
+        self._lost_at: float | None = None
         self._telling: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -71,8 +74,26 @@ class Connection:
         if not task.cancelled() and not task.exception():
             await task.result().close()
 
+    @property
+    def outage(self) -> float | None:
+        """Seconds since the link was lost; None while there is one."""
+        if self._lost_at is None:
+            return None
+        return asyncio.get_running_loop().time() - self._lost_at
+
+    @property
+    def time_allowed(self) -> float:
+        """Seconds that what is asked now may take, reconnecting included."""
+        return self.config.request_timeout
+
+    def patient(self, limit: float) -> Connection:
+        """Return the same connection for those who wait while an outage lasts."""
+        return _Patient(self, limit)
+
     async def link(self, timeout: float | None = None) -> Link:
         """Return the live link, after at most ``timeout`` seconds of reconnecting.
+
+        The default is :attr:`time_allowed`.
 
         Raises
         ------
@@ -85,13 +106,10 @@ class Connection:
             if self._link.result().alive:
                 return self._link.result()
             self._replace(self._link.result())  # noticed here before nats-py tells
-        timeout = self.config.request_timeout if timeout is None else timeout
+        timeout = self.time_allowed if timeout is None else timeout
         done, _ = await asyncio.wait({self._link}, timeout=timeout)
         if not done:
-            raise BusError(
-                f"the connection to NATS ({self._servers}) was lost and not back within "
-                f"{timeout:.3g} s; see that the server runs"
-            )
+            raise self._still_lost(timeout)
         if self._link is None:
             raise BusError(_CLOSED)
         return done.pop().result()
@@ -111,8 +129,8 @@ class Connection:
         Raises
         ------
         BusError
-            One was not answered ``within`` so many seconds, by default ``request_timeout``, or is
-            over ``max_payload``; then nothing was sent.
+            One was not answered ``within`` so many seconds, by default :attr:`time_allowed`, or
+            is over ``max_payload``; then nothing was sent.
         """
         await self._check_sizes(requests)
         answers: list[Answer] = []
@@ -175,7 +193,7 @@ class Connection:
     ) -> list[Answer]:
         clock = asyncio.get_running_loop().time
         began = clock()
-        deadline = began + (self.config.request_timeout if within is None else within)
+        deadline = began + (self.time_allowed if within is None else within)
         give_up = deadline if patience is None else began + patience
         exchange = Exchange(requests)
         try:
@@ -213,7 +231,8 @@ class Connection:
         if task is None or not task.done() or task.cancelled() or task.exception():
             return
         if task.result() is lost:
-            log.warning("lost the connection to NATS at %s; connecting again", lost.url)
+            log.info("lost the connection to NATS at %s; connecting again", lost.url)
+            self._lost_at = asyncio.get_running_loop().time()
             self._link = asyncio.create_task(self._reconnect(lost))
 
     async def _reconnect(self, lost: Link) -> Link:
@@ -228,13 +247,40 @@ class Connection:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads a herd
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                log.warning("connected to NATS again, at %s", link.url)
+                log.info("connected to NATS again, at %s", link.url)
+                self._lost_at = None
                 return link
         raise BusError(_CLOSED)
 
+    def _still_lost(self, waited: float) -> BusError:
+        servers = ", ".join(self.config.servers)
+        since = utc_now() - timedelta(seconds=self.outage or waited)
+        return BusError(
+            f"the connection to NATS ({servers}) was lost at {since:%H:%M:%S} UTC and not back "
+            f"within {waited:.3g} s; see that the server runs"
+        )
+
+
+class _Patient(Connection):
+    """A connection for those who wait while an outage lasts, up to a limit."""
+
+    def __init__(self, connection: Connection, limit: float) -> None:
+        self.config = connection.config
+        self._telling = connection._telling  # noqa: SLF001 - two views of one
+        self._connection = connection
+        self._limit = limit
+
     @property
-    def _servers(self) -> str:
-        return ", ".join(self.config.servers)
+    def outage(self) -> float | None:
+        return self._connection.outage
+
+    @property
+    def time_allowed(self) -> float:
+        """What is left of the limit; who asks late is not refused at once."""
+        return max(self._limit - (self.outage or 0.0), self.config.request_timeout)
+
+    async def link(self, timeout: float | None = None) -> Link:
+        return await self._connection.link(self.time_allowed if timeout is None else timeout)
 
 
 def _with_refusals(exchange: Exchange, link: Link, seconds: float) -> list[Answer]:

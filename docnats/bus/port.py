@@ -237,6 +237,16 @@ class Bus(Protocol):
     :class:`~docnats.errors.ConfigError` for a batch or job id that is no valid name.
     """
 
+    @property
+    def outage(self) -> float | None:
+        """Seconds since the connection was lost; None while there is one."""
+
+    def patient(self) -> Bus:
+        """Return the same bus for what goes on in the background.
+
+        Its calls and watches wait while an outage lasts, up to a limit set when it was opened.
+        """
+
     async def ensure(self) -> None:
         """Create or update the streams, the consumer and the buckets; idempotent."""
 

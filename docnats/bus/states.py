@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 WRONG_REVISION = frozenset({10071, 10164})
 """JetStream's errors for a write that expected another last revision."""
 
-OUTAGE_SECONDS = 300.0
-"""A watch gives up when the connection is lost for longer than this."""
 
 RESUME_PAUSE = 0.2
 """Seconds before a watch that was interrupted begins anew."""
@@ -112,12 +110,15 @@ class JobStates:
     async def watch(self, batch: str) -> AsyncGenerator[StateEntry | None, None]:
         """Iterate over a batch's records: the current ones, one None, then each change."""
         stream, subject = self._names.states_stream, self._names.batch_states_filter(batch)
+        clock = asyncio.get_running_loop().time
         complete = False
+        failing_since: float | None = None
         while True:
-            link = await self._connection.link(OUTAGE_SECONDS)
+            link = await self._connection.link()
             try:
                 async with aclosing(follow(self._connection, link, stream, subject)) as pages:
                     async for page in pages:
+                        failing_since = None
                         for entry in _entries(page or ()):
                             yield entry
                         if page is None and not complete:
@@ -126,6 +127,9 @@ class JobStates:
             except Refusal:
                 raise
             except BusError as error:
+                failing_since = failing_since or clock()
+                if clock() - failing_since > self._connection.time_allowed:
+                    raise
                 log.info("the watch of batch %s begins anew: %s", batch, error)
             await asyncio.sleep(RESUME_PAUSE)
 

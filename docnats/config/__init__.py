@@ -6,8 +6,8 @@ model is made, with a :class:`~docnats.errors.ConfigError`.
 """
 
 from docnats.config.nats import NatsConfig
-from docnats.config.processing import ProcessingConfig
+from docnats.config.processing import OUTAGE_LIMIT, ProcessingConfig
 from docnats.config.s3 import S3Config
 from docnats.config.stack import StackConfig
 
-__all__ = ["NatsConfig", "ProcessingConfig", "S3Config", "StackConfig"]
+__all__ = ["OUTAGE_LIMIT", "NatsConfig", "ProcessingConfig", "S3Config", "StackConfig"]

@@ -6,7 +6,10 @@ from pydantic import AliasChoices, Field
 
 from docnats.config.settings import GIB, MIB, Settings
 
-__all__ = ["ProcessingConfig"]
+__all__ = ["OUTAGE_LIMIT", "ProcessingConfig"]
+
+OUTAGE_LIMIT = 300.0
+"""Seconds: a server that is restarted, or a machine, is back by then."""
 
 
 class ProcessingConfig(Settings):
@@ -33,6 +36,10 @@ class ProcessingConfig(Settings):
         Bytes of address space of one parser process.
     max_uploads : int
         Files uploaded at a time.
+    outage_limit : float
+        Seconds that NATS or S3 may be out of reach before what a client has under way (a
+        submission, a batch that is followed, results that are read) ends with an error;
+        environment ``DOCNATS_OUTAGE_LIMIT``.
     debug : bool
         Log more; environment ``DEBUG``.
 
@@ -61,4 +68,7 @@ class ProcessingConfig(Settings):
         2 * GIB, ge=512 * MIB, le=1024 * GIB, validation_alias=AliasChoices("DOCNATS_MEMORY_LIMIT")
     )
     max_uploads: int = Field(8, ge=1, le=256)
+    outage_limit: float = Field(
+        OUTAGE_LIMIT, gt=0, le=7 * 24 * 3600, validation_alias=AliasChoices("DOCNATS_OUTAGE_LIMIT")
+    )
     debug: bool = Field(False, validation_alias=AliasChoices("DEBUG"))

@@ -9,7 +9,7 @@ from typing import Never, TextIO
 from tqdm import tqdm
 
 from docnats.models import JobState, Progress
-from docnats.panel.words import headline, live_facts, printable, text_summary
+from docnats.panel.words import headline, live_facts, printable, text_summary, waiting
 
 __all__ = ["BarPanel", "LinePanel", "open_terminal"]
 
@@ -87,6 +87,7 @@ class LinePanel:
         self._seconds_between = seconds_between
         self._written_at = progress.elapsed
         self._note: str | None = None
+        self._waiting_for = ""
         if not progress.finished:
             self._write(progress)
 
@@ -95,6 +96,7 @@ class LinePanel:
         if note and note != self._note:
             _write(sys.stderr, printable(note))
         self._note = note
+        self._tell_outages(progress)
         if progress.elapsed - self._written_at >= self._seconds_between:
             self._write(progress)
 
@@ -105,6 +107,12 @@ class LinePanel:
         """Write the summary."""
         _write(sys.stderr, text_summary(progress, note))
 
+    def _tell_outages(self, progress: Progress) -> None:
+        waiting_for = waiting(progress, seconds=False)
+        if waiting_for != self._waiting_for:
+            _write(sys.stderr, waiting_for or "Connected again")
+        self._waiting_for = waiting_for
+
     def _write(self, progress: Progress) -> None:
         self._written_at = progress.elapsed
         _write(sys.stderr, f"{headline(progress)} ({', '.join(live_facts(progress))})")
@@ -114,7 +122,8 @@ def _marks(progress: Progress, note: str | None) -> list[str]:
     states = (JobState.FAILED, JobState.CANCELLED, JobState.RUNNING)
     counts = [(state, progress.counts.get(state, 0)) for state in states]
     said = [f"{count:,} {state}" for state, count in counts if count] + live_facts(progress)
-    return [printable(note), *said] if note else said
+    first = [printable(note)] if note else []
+    return first + [text for text in (waiting(progress),) if text] + said
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -26,6 +26,7 @@ from docnats.panel.words import (
     text_summary,
     tiles,
     title,
+    waiting,
 )
 
 __all__ = ["BatchWidget", "WidgetPanel", "failure_rows", "numbers", "worker_rows"]
@@ -144,6 +145,8 @@ def numbers(progress: Progress, note: str | None = None) -> dict[str, Any]:
         "title": title(progress) if progress.total else "Looking for documents",
         "headline": headline(progress),
         "note": note and printable(note),
+        "waiting": waiting(progress),
+        "waiting_for": waiting(progress, seconds=False),
         "total": progress.total,
         "ended": progress.ended,
         "finished": progress.finished,

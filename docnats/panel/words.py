@@ -24,6 +24,7 @@ __all__ = [
     "text_summary",
     "tiles",
     "title",
+    "waiting",
 ]
 
 BAR_ORDER = (
@@ -72,6 +73,25 @@ def headline(progress: Progress) -> str:
     return ", ".join([title(progress), *(f"{count:,} {state}" for state, count in others if count)])
 
 
+def waiting(progress: Progress, *, seconds: bool = True) -> str:
+    """Return which servers are waited for, and for how long; empty when none is.
+
+    Examples
+    --------
+    >>> from docnats.models import Outage
+    >>> outages = (Outage("NATS", 12.3), Outage("S3", 3.0))
+    >>> waiting(Progress("b", 1, {}, 0, 0, 0, 20.0, outages=outages))
+    'Reconnecting to NATS (12 s), waiting for S3 (3 s)'
+    """
+    said = [
+        f"{'reconnecting to' if outage.server == 'NATS' else 'waiting for'} {outage.server}"
+        + (f" ({_whole(outage.seconds)})" if seconds else "")
+        for outage in progress.outages
+    ]
+    text = ", ".join(said)
+    return text[:1].upper() + text[1:]
+
+
 def tiles(progress: Progress) -> list[Tile]:
     """Return the numbers of a batch that runs: pages, upload, workers, time left."""
     left = _UNKNOWN if progress.remaining is None else span(*progress.remaining)
@@ -114,8 +134,13 @@ def _workers(progress: Progress) -> Tile:
 
 
 def _so_far(progress: Progress) -> str:
-    """Return the time since the submission; tenths of a second would only flicker."""
-    return f"{floor(progress.elapsed)} s" if progress.elapsed < 60 else duration(progress.elapsed)
+    """Return the time since the submission."""
+    return _whole(progress.elapsed)
+
+
+def _whole(seconds: float) -> str:
+    """Return a time that goes on; tenths of a second would only flicker."""
+    return f"{floor(seconds)} s" if seconds < 60 else duration(seconds)
 
 
 def live_facts(progress: Progress) -> list[str]:

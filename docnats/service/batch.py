@@ -6,10 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
+from dataclasses import replace
 
 from docnats.bus import Bus
-from docnats.errors import BusError, JobTimeout, ungrouped
-from docnats.models import Progress
+from docnats.errors import BusError, JobTimeout, StorageError, ungrouped
+from docnats.models import JobState, Outage, Progress
+from docnats.names import probe_key
+from docnats.storage import Storage
 from docnats.table import JobTable
 
 __all__ = ["Batch"]
@@ -23,6 +26,13 @@ WORKERS_SECONDS = 2.0
 """How often the live workers are looked up while somebody looks at the progress."""
 
 
+STORAGE_SECONDS = 5.0
+"""How often S3 is looked at while no job ends and somebody looks at the progress."""
+
+OUTAGE_SHOWN_SECONDS = 1.0
+"""An outage that is over before is not worth a word."""
+
+
 class Batch:
     """One batch of jobs, or a selection from several.
 
@@ -34,6 +44,8 @@ class Batch:
         The jobs as known so far.
     sending : asyncio.Task, optional
         The upload that is still going on in this process.
+    storage : Storage, optional
+        The open port that documents and results go through.
     batches : iterable of str, optional
         The batches the table's jobs belong to; by default the one the table is named after.
 
@@ -51,9 +63,11 @@ class Batch:
         table: JobTable,
         sending: asyncio.Task[None] | None = None,
         *,
+        storage: Storage | None = None,
         batches: Iterable[str] | None = None,
     ) -> None:
-        self._bus = bus
+        self._bus = bus.patient()
+        self._storage = storage and storage.patient()
         self._sending = sending
         self.batches = (table.batch,) if batches is None else tuple(batches)
         self.table = table
@@ -83,7 +97,7 @@ class Batch:
         JobTimeout
             Not every job ended in time; they go on all the same.
         BusError
-            The control bus was lost for too long.
+            NATS was out of reach for longer than ``outage_limit``; what was queued goes on.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -94,7 +108,18 @@ class Batch:
                 f"batch {self.id}: {progress.total - progress.ended} of {progress.total} jobs "
                 f"had not ended after {timeout:g} s; they go on"
             ) from error
+        except BusError as error:
+            raise BusError(f"{error}. {self._what_goes_on()}") from error
         return self.table
+
+    def _what_goes_on(self) -> str:
+        """Return what becomes of the jobs when they cannot be followed any more."""
+        back = f"docnats.attach({self.id!r})" if self.batches == (self.id,) else "docnats.jobs()"
+        told = f"What is on the queue goes on without this process: {back} shows it"
+        unsent = self.table.progress().counts[JobState.UPLOADING] if self._sending else 0
+        if unsent:
+            told += f". What was not sent, {unsent:,} documents at most, fails there as not_sent"
+        return told
 
     async def _follow(self, on_progress: Callable[[Progress], None] | None) -> None:
         finished = asyncio.Event()
@@ -108,6 +133,8 @@ class Batch:
                 ]
                 if on_progress is not None:
                     helpers.append(group.create_task(self._watch_workers()))
+                    if self._storage is not None:
+                        helpers.append(group.create_task(self._watch_storage(self._storage)))
                     helpers.append(group.create_task(self._tick(on_progress)))
                 if self._sending is not None:
                     helpers.append(group.create_task(_done(self._sending)))
@@ -138,10 +165,28 @@ class Batch:
                 log.info("the live workers are not known: %s", error)
             await asyncio.sleep(WORKERS_SECONDS)
 
+    async def _watch_storage(self, storage: Storage) -> None:
+        """Look whether S3 is in reach while nothing ends; if not, it is waited for and shown."""
+        while True:
+            ended = self.table.ended
+            await asyncio.sleep(STORAGE_SECONDS)
+            if self.table.ended > ended:
+                continue
+            try:
+                async for _ in storage.list(probe_key()):
+                    pass
+            except StorageError as error:
+                log.info("S3 is out of reach: %s", error)
+
     async def _tick(self, on_progress: Callable[[Progress], None]) -> None:
         while True:
-            on_progress(self.table.progress())
+            on_progress(replace(self.table.progress(), outages=self._outages()))
             await asyncio.sleep(TICK_SECONDS)
+
+    def _outages(self) -> tuple[Outage, ...]:
+        nats, s3 = self._bus.outage or 0, self._storage.outage if self._storage else 0
+        known = Outage("NATS", nats), Outage("S3", s3 or 0)
+        return tuple(outage for outage in known if outage.seconds >= OUTAGE_SHOWN_SECONDS)
 
 
 async def _done(task: asyncio.Task[None]) -> None:

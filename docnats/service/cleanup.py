@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 
 from docnats.bus import Bus
 from docnats.errors import DocnatsError
 from docnats.models import JobRecord
 from docnats.names import RAW_PREFIX, RESULT_PARTS, result_part
+from docnats.service.cancel import cancel_jobs
 from docnats.service.history import entries_of, key_of, named
 from docnats.storage import Storage
 
-__all__ = ["clean_up_jobs", "delete_objects", "uploaded"]
+__all__ = ["clean_up_jobs", "delete_objects", "give_up", "uploaded"]
+
+log = logging.getLogger(__name__)
+
+GIVE_UP_SECONDS = 10.0
+"""How long it may take to cancel jobs that nobody waits for any more."""
 
 
 async def clean_up_jobs(bus: Bus, storage: Storage, jobs: Iterable[JobRecord]) -> int:
@@ -44,6 +52,21 @@ async def clean_up_jobs(bus: Bus, storage: Storage, jobs: Iterable[JobRecord]) -
     }
     await delete_objects(storage, list(known.values()), keep=needed)
     return len(known)
+
+
+async def give_up(bus: Bus, storage: Storage, jobs: Sequence[JobRecord], *, clean_up: bool) -> None:
+    """Cancel jobs and, if wanted, delete their objects, as far as the servers can be reached.
+
+    Their user has waited and gets the error they ended with, not one of this.
+    """
+    try:
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            await cancel_jobs(bus, jobs)
+            if clean_up:
+                await delete_objects(storage, jobs)
+    except (DocnatsError, TimeoutError) as error:
+        names = named([job.filename for job in jobs])
+        log.warning("not cancelled and cleaned up: %s: %s", names, error or "no answer in time")
 
 
 async def delete_objects(

@@ -16,7 +16,7 @@ from docnats.names import new_batch_id
 from docnats.service import history, results
 from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
-from docnats.service.cleanup import clean_up_jobs, delete_objects
+from docnats.service.cleanup import clean_up_jobs, give_up
 from docnats.service.connected import Connected
 from docnats.service.dataset import Part, open_dataset
 from docnats.service.explain import Explanation, explain_jobs, failure_of
@@ -145,16 +145,15 @@ class S3DocumentClient(Connected):
             table = await batch.follow(timeout=timeout)
             (job,) = table.records()
             if job.state is JobState.DONE:
-                return await results.fetch_document(self.storage, job)
+                return await results.fetch_document(self.storage.patient(), job)
             raise failure_of(job)
         except (DocnatsError, asyncio.CancelledError):
             await self._give_up(batch.table.records())
             raise
 
     async def _give_up(self, jobs: Sequence[JobRecord]) -> None:
-        await self.cancel(jobs)
-        if self.config.cleanup_on_error:
-            await delete_objects(self.storage, jobs)
+        self._skip(jobs)
+        await give_up(self.bus, self.storage, jobs, clean_up=self.config.cleanup_on_error)
 
     async def jobs(
         self,
@@ -202,7 +201,7 @@ class S3DocumentClient(Connected):
         ConfigError
             There is no such batch.
         """
-        return await history.attach_batch(self.bus, batch)
+        return await history.attach_batch(self.bus, batch, self.storage)
 
     async def select(self, keys: Iterable[JobKey]) -> Batch:
         """Return a handle on some jobs of any batches, to look at or to wait for.
@@ -224,7 +223,7 @@ class S3DocumentClient(Connected):
         >>> batch = await client.select((j.batch, j.job_id) for j in jobs)  # doctest: +SKIP
         >>> table = await batch.follow()  # doctest: +SKIP
         """
-        return await history.select_jobs(self.bus, keys)
+        return await history.select_jobs(self.bus, keys, self.storage)
 
     async def find(self, keys: Iterable[JobKey]) -> list[JobRecord]:
         """Return the records of some jobs, each once; ``TableError`` for an unknown one."""
@@ -240,10 +239,13 @@ class S3DocumentClient(Connected):
         >>> await client.cancel(await client.jobs("papers"))  # doctest: +SKIP
         """
         jobs = list(jobs)
-        cancelled = await cancel_jobs(self.bus, jobs)
+        cancelled = await cancel_jobs(self.bus.patient(), jobs)
+        self._skip(jobs)
+        return cancelled
+
+    def _skip(self, jobs: Sequence[JobRecord]) -> None:
         for submission in self._sending.values():
             submission.skip(job.job_id for job in jobs)
-        return cancelled
 
     async def retry(
         self,
@@ -319,7 +321,9 @@ class S3DocumentClient(Connected):
         ObjectMissing
             Results were cleaned up; the message names the documents.
         """
-        return await results.fetch_table(self.storage, job_ids, part, columns, names or {})
+        return await results.fetch_table(
+            self.storage.patient(), job_ids, part, columns, names or {}
+        )
 
     async def dataset(
         self,
@@ -369,11 +373,11 @@ class S3DocumentClient(Connected):
 
     async def fetch_document(self, job: JobRecord) -> DocumentResult:
         """Read one done job's result."""
-        return await results.fetch_document(self.storage, job)
+        return await results.fetch_document(self.storage.patient(), job)
 
     async def fetch_source(self, job: JobRecord) -> bytes:
         """Read one job's PDF; ``ObjectMissing`` if it was cleaned up."""
-        return await results.fetch_source(self.storage, job)
+        return await results.fetch_source(self.storage.patient(), job)
 
     async def cleanup(self, key: str) -> None:
         """Delete one object or, with a key that ends in ``/``, all below it.

@@ -76,8 +76,10 @@ class Connected:
                 "without S3 is not available in this version; unset it"
             )
         async with AsyncExitStack() as opening:
-            storage = await opening.enter_async_context(S3Storage(self._s3_config))
-            bus = await opening.enter_async_context(NatsBus(self._nats_config))
+            limit = self.config.outage_limit
+            s3, nats = self._s3_config, self._nats_config
+            storage = await opening.enter_async_context(S3Storage(s3, outage_limit=limit))
+            bus = await opening.enter_async_context(NatsBus(nats, outage_limit=limit))
             await asyncio.gather(storage.ensure_bucket(), bus.ensure())
             if await storage.has_credentials():
                 self._signer = Signer(bus, storage)
@@ -127,7 +129,7 @@ class Connected:
         sending = asyncio.create_task(submission.send(), name=f"docnats-send-{batch}")
         self._sending[sending] = submission
         sending.add_done_callback(self._end_sending)
-        return Batch(self.bus, table, sending)
+        return Batch(self.bus, table, sending, storage=self.storage)
 
     def _end_sending(self, task: asyncio.Task[None]) -> None:
         submission = self._sending.pop(task)

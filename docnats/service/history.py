@@ -15,6 +15,7 @@ from docnats.models import JobRecord, JobState, utc_now
 from docnats.names import new_batch_id, valid_token
 from docnats.reconcile import settle_dead_senders
 from docnats.service.batch import Batch
+from docnats.storage import Storage
 from docnats.table import JobTable
 
 __all__ = [
@@ -193,7 +194,7 @@ def _unsent(batch: str, records: Sequence[JobRecord]) -> str:
     )
 
 
-async def attach_batch(bus: Bus, batch: str) -> Batch:
+async def attach_batch(bus: Bus, batch: str, storage: Storage | None = None) -> Batch:
     """Return a handle on a batch that any client submitted.
 
     Raises
@@ -207,10 +208,10 @@ async def attach_batch(bus: Bus, batch: str) -> Batch:
         table.apply(entry.record, entry.revision)
     if not len(table):
         raise ConfigError(f"batch={batch!r}: there is no such batch; see docnats.batches()")
-    return Batch(bus, table)
+    return Batch(bus, table, storage=storage)
 
 
-async def select_jobs(bus: Bus, keys: Iterable[JobKey]) -> Batch:
+async def select_jobs(bus: Bus, keys: Iterable[JobKey], storage: Storage | None = None) -> Batch:
     """Return a handle on some jobs of any batches.
 
     Raises
@@ -232,7 +233,7 @@ async def select_jobs(bus: Bus, keys: Iterable[JobKey]) -> Batch:
     )
     for entry in entries:
         table.apply(entry.record, entry.revision)
-    return Batch(bus, table, batches=active or batches[:1])
+    return Batch(bus, table, storage=storage, batches=active or batches[:1])
 
 
 async def find_jobs(bus: Bus, keys: Iterable[JobKey]) -> list[StateEntry]:

@@ -56,8 +56,9 @@ class Submission:
         *,
         force: bool = False,
     ) -> None:
-        self._bus = bus
-        self._storage = storage
+        self._bus_now = bus
+        self._bus = bus.patient()
+        self._storage = storage.patient()
         self._config = config
         self._options = dict(options)
         self._force = force
@@ -89,6 +90,9 @@ class Submission:
     async def register(self) -> list[StateEntry]:
         """Write a record for every document, so that none can be forgotten.
 
+        Somebody waits for this call, so it does not wait for a server that is out of reach;
+        :meth:`send` does.
+
         Raises
         ------
         ConfigError
@@ -98,7 +102,8 @@ class Submission:
         records = [record for _, record in self._jobs]
         try:
             # Not put_states: on a server that hangs, such a write may wait and undo later ones.
-            revisions = await self._bus.update_states([StateEntry(record, 0) for record in records])
+            entries = [StateEntry(record, 0) for record in records]
+            revisions = await self._bus_now.update_states(entries)
         except BaseException:
             await self._presence.give_up()
             raise

@@ -65,6 +65,17 @@ class Storage(Protocol):
     def bucket(self) -> str:
         """The bucket that is written to, and read from unless told otherwise."""
 
+    @property
+    def outage(self) -> float | None:
+        """Seconds that calls have been waiting for the store to be back; None: none waits."""
+
+    def patient(self) -> Storage:
+        """Return the same store for what can wait while it is out of reach.
+
+        Its calls are made again until they succeed, or until a limit that was set when the
+        store was opened. pyarrow's file system is not patient.
+        """
+
     async def ensure_bucket(self) -> None:
         """Create the bucket unless it exists."""
 

@@ -11,11 +11,12 @@ from typing import IO, TYPE_CHECKING, Self, cast
 
 from botocore.exceptions import ClientError
 
-from docnats.config import S3Config
+from docnats.config import OUTAGE_LIMIT, S3Config
 from docnats.storage.connection import ANY_REGION, Connection
 from docnats.storage.content import BLOCK, Bytes, Content, Hashed, LocalFile, Outgoing, save
 from docnats.storage.failures import code_of, refusal
 from docnats.storage.multipart import MultipartUpload
+from docnats.storage.patient import PatientStorage
 from docnats.storage.port import StoredObject, UnfinishedUpload
 from docnats.storage.unfinished import abort_upload, expire_uploads, unfinished_uploads
 
@@ -43,6 +44,8 @@ class S3Storage:
     ----------
     config : S3Config
         The server, the bucket and the limits.
+    outage_limit : float
+        Seconds that the server may be out of reach for the calls of :meth:`patient`.
 
     Notes
     -----
@@ -57,9 +60,10 @@ class S3Storage:
     ...     stored = await storage.put_file("raw/1.pdf", Path("paper.pdf"))
     """
 
-    def __init__(self, config: S3Config) -> None:
+    def __init__(self, config: S3Config, *, outage_limit: float = OUTAGE_LIMIT) -> None:
         self._config = config
         self._connection = Connection(config)
+        self._patient = PatientStorage(self, outage_limit)
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -72,6 +76,15 @@ class S3Storage:
     def bucket(self) -> str:
         """The configured bucket."""
         return self._config.bucket_name
+
+    @property
+    def outage(self) -> float | None:
+        """Seconds that patient calls have been waiting for S3; None: none waits."""
+        return self._patient.outage
+
+    def patient(self) -> PatientStorage:
+        """Return the same bucket for what can wait while S3 is out of reach."""
+        return self._patient
 
     async def has_credentials(self) -> bool:
         """Tell whether the configuration or the AWS credential chain gives any."""

@@ -82,7 +82,7 @@ class JobTable:
     @property
     def finished(self) -> bool:
         """Whether there are jobs and all of them have ended."""
-        return bool(self._jobs) and sum(self._counts[s] for s in TERMINAL) == len(self._jobs)
+        return bool(self._jobs) and self.ended == len(self._jobs)
 
     def apply(self, record: JobRecord, revision: int) -> None:
         """Fold one record in; an older revision than the one known changes nothing."""
@@ -187,11 +187,13 @@ class JobTable:
             bytes_sent=self._bytes_sent,
             pages_per_second=self._pace.pages_per_second(overall=finished),
             bytes_sent_per_second=self._pace.bytes_sent_per_second() if sending else None,
-            remaining=self._pace.remaining(self._bytes_total, self._ended()),
+            remaining=self._pace.remaining(self._bytes_total, self.ended),
             workers=self._activity(),
         )
 
-    def _ended(self) -> int:
+    @property
+    def ended(self) -> int:
+        """How many jobs have ended."""
         return sum(self._counts[state] for state in TERMINAL)
 
     def _work_done(self) -> float:

@@ -119,6 +119,7 @@ class FakeBus:
         worker_ttl: float = 15,
     ) -> None:
         self.ack_wait = ack_wait
+        self.outage: float | None = None
         self.queue: dict[Key, Queued] = {}
         self.records: dict[Key, StateEntry] = {}
         self.letters: dict[int, DeadLetter] = {}
@@ -140,6 +141,9 @@ class FakeBus:
         self._progress = Listeners[PageProgress]()
         self._signers = Listeners[UrlRequest]()
         self._cancels = Listeners[tuple[str, str | None]]()
+
+    def patient(self) -> FakeBus:
+        return self
 
     async def ensure(self) -> None:
         pass

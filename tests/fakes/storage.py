@@ -20,9 +20,13 @@ class FakeStorage:
 
     def __init__(self, bucket: str = "documents", *, credentials: bool = True) -> None:
         self.bucket = bucket
+        self.outage: float | None = None
         self.buckets: dict[str, dict[str, tuple[bytes, datetime]]] = {}
         self.uploads: list[UnfinishedUpload] = []
         self._credentials = credentials
+
+    def patient(self) -> FakeStorage:
+        return self
 
     async def ensure_bucket(self) -> None:
         self.buckets.setdefault(self.bucket, {})

@@ -591,6 +591,71 @@ async def test_a_frozen_server_is_not_waited_for_for_ever(nats_server: Restartab
         assert await bus.round_trip() > 0
 
 
+async def test_a_patient_call_waits_for_a_frozen_server_and_the_bus_calls_it_an_outage(
+    nats_server: RestartableServer,
+) -> None:
+    config = nats_server.config.but(request_timeout=0.5, connect_timeout=1)
+    async with NatsBus(config, outage_limit=10 * LIMIT) as bus:
+        await bus.ensure()
+        nats_server.signal(signal.SIGSTOP)
+        try:
+            writing = asyncio.create_task(bus.patient().update_state(job := record(), 0))
+            async with asyncio.timeout(LIMIT):
+                while bus.outage is None:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+            assert not writing.done()
+        finally:
+            nats_server.signal(signal.SIGCONT)
+        revision = await asyncio.wait_for(writing, LIMIT)
+        assert await bus.states() == [StateEntry(job, revision)]
+
+
+async def test_patient_calls_and_watches_outlast_what_others_do_not(
+    nats_server: RestartableServer,
+) -> None:
+    config = nats_server.config.but(request_timeout=0.3)
+    async with NatsBus(config, outage_limit=10 * LIMIT) as bus:
+        await bus.ensure()
+        patient = bus.patient()
+        assert bus.outage is None
+        (revision,) = await bus.put_states([job := record()])
+        async with aclosing(patient.watch("b")) as entries:
+            assert [await anext(entries), await anext(entries)] == [StateEntry(job, revision), None]
+            following = asyncio.ensure_future(anext(entries))
+            await asyncio.to_thread(nats_server.kill)
+            running = job.but(state=JobState.RUNNING)
+            writing = asyncio.create_task(patient.update_state(running, revision))
+            publishing = asyncio.create_task(patient.publish([message()]))
+            with pytest.raises(BusError):
+                await bus.round_trip()
+            assert not any(task.done() for task in (writing, publishing, following))
+            assert bus.outage == pytest.approx(patient.outage or 0, abs=1)
+            await asyncio.to_thread(nats_server.restart)
+            written = await asyncio.wait_for(writing, LIMIT)
+            assert await asyncio.wait_for(following, LIMIT) in (
+                StateEntry(job, revision),
+                StateEntry(running, written),
+            )
+            await asyncio.wait_for(publishing, LIMIT)
+        assert (bus.outage, patient.outage) == (None, None)
+        assert await bus.backlog() == (1, 0)
+
+
+async def test_after_the_limit_patient_calls_and_watches_say_since_when_nats_is_lost(
+    nats_server: RestartableServer,
+) -> None:
+    config = nats_server.config.but(request_timeout=0.2)
+    async with NatsBus(config, outage_limit=0.5) as bus:
+        await bus.ensure()
+        patient = bus.patient()
+        async with aclosing(patient.watch("b")) as entries:
+            assert await anext(entries) is None
+            await asyncio.to_thread(nats_server.kill)
+            for waiting in anext(entries), patient.put_states([record()]):
+                with pytest.raises(BusError, match=r"lost at \d\d:\d\d:\d\d UTC and not back"):
+                    await waiting
+
+
 async def test_closing_during_an_outage_ends_at_once(nats_server: RestartableServer) -> None:
     before = asyncio.all_tasks()
     async with NatsBus(nats_server.config) as bus:

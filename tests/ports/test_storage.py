@@ -24,7 +24,14 @@ from docnats.config import S3Config
 from docnats.errors import ObjectMissing, StorageError, UrlRefused
 from docnats.models import utc_now
 from docnats.stack.binaries import S3Backend, S3Binary
-from docnats.storage import PresignedHttp, S3Storage, Storage, UnfinishedUpload, expired
+from docnats.storage import (
+    PatientStorage,
+    PresignedHttp,
+    S3Storage,
+    Storage,
+    UnfinishedUpload,
+    expired,
+)
 from docnats.storage import unfinished as unfinished_module
 from docnats.storage.content import Bytes, LocalFile
 from docnats.storage.multipart import MultipartUpload
@@ -192,6 +199,14 @@ class StoragePort:
         assert await storage.has_credentials()
 
 
+def begin_upload_on(fake: FakeStorage) -> BeginUpload:
+    async def begin(key: str) -> None:
+        upload_id = str(len(fake.uploads))
+        fake.uploads.append(UnfinishedUpload(key, upload_id, 5 * MIB, utc_now()))
+
+    return begin
+
+
 class TestFakeStorage(StoragePort):
     @pytest_asyncio.fixture
     async def storage(self) -> FakeStorage:
@@ -205,11 +220,27 @@ class TestFakeStorage(StoragePort):
 
     @pytest.fixture
     def begin_upload(self, storage: FakeStorage) -> BeginUpload:
-        async def begin(key: str) -> None:
-            upload_id = str(len(storage.uploads))
-            storage.uploads.append(UnfinishedUpload(key, upload_id, 5 * MIB, utc_now()))
+        return begin_upload_on(storage)
 
-        return begin
+
+class TestPatientStorage(TestFakeStorage):
+    @pytest.fixture
+    def http(self, fake: FakeStorage) -> FakePresignedHttp:
+        return FakePresignedHttp(fake)
+
+    @pytest.fixture
+    def begin_upload(self, fake: FakeStorage) -> BeginUpload:
+        return begin_upload_on(fake)
+
+    @pytest_asyncio.fixture
+    async def fake(self) -> FakeStorage:
+        return FakeStorage()
+
+    @pytest_asyncio.fixture
+    async def storage(self, fake: FakeStorage) -> PatientStorage:  # type: ignore[override]
+        storage = PatientStorage(fake, 60)
+        await storage.ensure_bucket()
+        return storage
 
 
 @pytest.fixture
@@ -548,6 +579,30 @@ async def test_a_server_killed_during_an_upload_is_a_passing_error(
         stored = await storage.put_file("k", tmp_path / "in")
         assert await storage.get_bytes("k") == (tmp_path / "in").read_bytes()
         assert stored.size == 12 * MIB
+
+
+async def test_a_patient_upload_and_download_outlast_a_restart_of_the_server(
+    s3_server: RestartableServer, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_bytes(data := some_bytes(12 * MIB))
+    config = s3_server.config.but(
+        multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, max_attempts=1
+    )
+    async with S3Storage(config) as storage:
+        await storage.ensure_bucket()
+        await storage.put_file("old", tmp_path / "in")
+        await asyncio.to_thread(s3_server.kill)
+        patient = storage.patient()
+        both = asyncio.gather(patient.put_file("new", tmp_path / "in"), patient.get_bytes("old"))
+        async with asyncio.timeout(20):
+            while storage.outage is None:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        with pytest.raises(StorageError):
+            await storage.get_bytes("old")
+        await asyncio.to_thread(s3_server.restart)
+        _, old = await asyncio.wait_for(both, 60)
+        assert old == await storage.get_bytes("new") == data
+        assert storage.outage is None
 
 
 class ObservedFile(LocalFile):

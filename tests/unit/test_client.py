@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import pytest
 
 from docnats.bus import StateEntry
 from docnats.config import ProcessingConfig
-from docnats.errors import ConfigError, DocnatsError, ErrorType, JobTimeout, SourceError
-from docnats.models import JobRecord, JobState
+from docnats.errors import BusError, ConfigError, DocnatsError, ErrorType, JobTimeout, SourceError
+from docnats.models import JobRecord, JobState, Outage, Progress
 from docnats.names import RAW_PREFIX, RESULT_PARTS, result_part
 from docnats.service import Batch, S3DocumentClient
 from docnats.storage import StoredObject
@@ -297,6 +297,55 @@ async def test_a_failure_of_the_upload_as_a_whole_is_not_waited_for(
     batch = await client.submit({"a.pdf": b"A"})
     with pytest.raises(DocnatsError, match="the bus is lost"):
         await batch.follow(timeout=10)
+
+
+async def test_when_nats_stays_away_following_says_what_goes_on_and_how_to_get_back_to_it(
+    client: S3DocumentClient, bus: FakeBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(batch: str) -> AsyncGenerator[StateEntry | None, None]:
+        raise BusError("the connection to NATS was lost")
+        yield
+
+    monkeypatch.setattr(bus, "watch", lost)
+    batch = await client.submit({"a.pdf": b"A"})
+    with pytest.raises(BusError, match=rf"was lost\. .*goes on.*attach\('{batch.id}'\)"):
+        await batch.follow(timeout=10)
+
+
+async def test_followers_are_told_of_outages_that_last(
+    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
+) -> None:
+    batch = await client.submit({"a.pdf": b"A"})
+    bus.outage, storage.outage = 12.0, 0.1
+    seen: list[Progress] = []
+    following = asyncio.create_task(batch.follow(seen.append, timeout=10))
+    while not seen:  # noqa: ASYNC110 - follow() calls when it likes
+        await asyncio.sleep(0.01)
+    assert seen[-1].outages == (Outage("NATS", 12.0),)
+    bus.outage, storage.outage = None, 3.0
+    while seen[-1].outages == seen[0].outages:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.01)
+    assert seen[-1].outages == (Outage("S3", 3.0),)
+    for job in await client.jobs(batch.id):
+        await ended(bus, job, JobState.DONE)
+    await following
+
+
+async def test_a_single_document_times_out_in_time_even_if_it_cannot_be_cancelled(
+    client: S3DocumentClient,
+    bus: FakeBus,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def lost(batch: str, job_id: str) -> None:
+        raise BusError("the connection to NATS was lost")
+
+    monkeypatch.setattr(bus, "get_state", lost)
+    (tmp_path / "a.pdf").write_bytes(b"A")
+    with pytest.raises(JobTimeout):
+        await client.process_document(tmp_path / "a.pdf", timeout=0.05)
+    assert "not cancelled and cleaned up: a.pdf: the connection to NATS was lost" in caplog.text
 
 
 async def test_a_batch_name_is_checked_and_never_taken_twice(client: S3DocumentClient) -> None:

@@ -131,6 +131,7 @@ ENVIRONMENT = [
     (NatsConfig, "ack_wait", "DOCNATS_ACK_WAIT", "5", 5.0),
     (ProcessingConfig, "timeout", "DOCNATS_TIMEOUT", "60", 60.0),
     (ProcessingConfig, "use_s3_storage", "USE_S3_STORAGE", "false", False),
+    (ProcessingConfig, "outage_limit", "DOCNATS_OUTAGE_LIMIT", "20", 20.0),
     (ProcessingConfig, "presign", "DOCNATS_PRESIGN", "1", True),
     (ProcessingConfig, "max_file_size", "DOCNATS_MAX_FILE_SIZE", "9", 9),
     (ProcessingConfig, "max_pages", "DOCNATS_MAX_PAGES", "9", 9),

@@ -22,6 +22,7 @@ from docnats.errors import ErrorType
 from docnats.models import (
     JobRecord,
     JobState,
+    Outage,
     Progress,
     RunningJob,
     WorkerActivity,
@@ -259,6 +260,48 @@ def test_a_bar_shows_a_note_while_it_holds(
     terminal.read_until("reconnecting\N{REPLACEMENT CHARACTER}")
     panel.finish(progress(10))
     assert "reconnecting" not in terminal.read_until("10 of 10 documents done")
+
+
+def out_of_reach(*outages: Outage, elapsed: float = 0) -> Progress:
+    return replace(progress(5, elapsed=elapsed), outages=outages)
+
+
+def test_a_bar_says_which_server_is_waited_for_and_for_how_long(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    panel = open_panel(progress())
+    panel.update(out_of_reach(Outage("NATS", 12.7)))
+    terminal.read_until("Reconnecting to NATS (12 s)")
+    panel.update(progress(6))
+    terminal.read_until("6/10")
+    panel.finish(progress(10))
+    assert "NATS" not in terminal.read_until("10 of 10 documents done")
+
+
+def test_a_log_says_once_that_a_server_is_waited_for_and_once_that_it_is_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    panel = open_panel(progress())
+    for second in range(1, 6):
+        panel.update(out_of_reach(Outage("S3", second), elapsed=second))
+    panel.update(out_of_reach(Outage("NATS", 1), Outage("S3", 6), elapsed=6))
+    panel.update(progress(6, elapsed=7))
+    panel.finish(progress(10, elapsed=8))
+    assert capsys.readouterr().err.splitlines()[1:-1] == [
+        "docnats: Waiting for S3",
+        "docnats: Reconnecting to NATS, waiting for S3",
+        "docnats: Connected again",
+    ]
+
+
+def test_a_widget_is_told_of_outages_with_and_without_their_seconds() -> None:
+    """What is seen counts; what is read aloud does not change every second."""
+    told = numbers(out_of_reach(Outage("NATS", 75), Outage("S3", 3.9)))
+    assert told["waiting"] == "Reconnecting to NATS (1 min 15 s), waiting for S3 (3 s)"
+    assert told["waiting_for"] == "Reconnecting to NATS, waiting for S3"
+    told = numbers(progress())
+    assert (told["waiting"], told["waiting_for"]) == ("", "")
 
 
 def test_none_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

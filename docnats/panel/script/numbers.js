@@ -95,17 +95,33 @@ export function note() {
   };
 }
 
+// Not an alert: the seconds change all the time. The announcer says it once.
+export function waiting() {
+  const node = element("div", "docnats-note docnats-waiting");
+  return {
+    node,
+    draw: ({ progress }) => {
+      node.hidden = !progress.waiting;
+      write(node, progress.waiting);
+    },
+  };
+}
+
 export function announcer() {
   const node = element("div", "docnats-announcer");
   node.setAttribute("role", "status");
   let spoken = -Infinity;
+  let waited = "";
   return {
     node,
     draw: ({ progress }) => {
-      if (progress.finished || progress.elapsed - spoken >= SECONDS_BETWEEN_WORDS) {
-        spoken = progress.elapsed;
-        write(node, progress.headline);
-      }
+      const changed = progress.waiting_for !== waited;
+      const due = progress.finished || progress.elapsed - spoken >= SECONDS_BETWEEN_WORDS;
+      if (!changed && !due) return;
+      const back = changed && waited && "Connected again";
+      waited = progress.waiting_for;
+      spoken = progress.elapsed;
+      write(node, [waited || back, progress.headline].filter(Boolean).join(". "));
     },
   };
 }
