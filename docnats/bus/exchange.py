@@ -19,7 +19,7 @@ from docnats.errors import BusError
 
 __all__ = ["NOT_FOUND", "Answer", "Exchange", "Refusal"]
 
-SILENCE_SECONDS = 1.0
+SILENCE_SECONDS, LONGEST_SILENCE = 1.0, 8.0
 """Time without any answer after which requests are sent again; doubles each time."""
 
 NOT_FOUND = 10037
@@ -156,7 +156,7 @@ class Exchange:
             if not done:
                 break
         if self._expected and link.alive and clock() < deadline:
-            self._silence *= 2
+            self._silence = min(2 * self._silence, LONGEST_SILENCE)
             await link.check(deadline - clock())
 
     async def _send(self, link: Link) -> None:
