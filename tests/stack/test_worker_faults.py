@@ -198,13 +198,13 @@ async def test_a_job_that_is_handed_back_again_and_again_is_not_given_up(
 
 
 async def test_sigterm_hands_back_what_does_not_finish_in_time(start_stack: StartStack) -> None:
-    stack = start_stack(workers=1, parsers=1, ack_wait=30, worker_options=["--grace", "0"])
+    stack = start_stack(workers=1, parsers=1, ack_wait=600, worker_options=["--grace", "0"])
     async with S3DocumentService(stack.s3, stack.nats) as service:
         batch = await service.submit(("long.pdf", text_pdf(LONG, lines=20)))
         first = await running_job(service, batch.id)
         process_of(first).terminate()
         stack.add_worker()
-        (ended,) = (await batch.follow(timeout=25)).records()
+        (ended,) = (await batch.follow(timeout=150)).records()
         assert (ended.state, ended.attempt) == (JobState.DONE, 2)
 
 
