@@ -204,7 +204,7 @@ def kill_parser(worker: str | None = None, *, stack: LocalStack | None = None) -
             os.kill(parser.pid, SIGKILL)
         except ProcessLookupError:  # it has just been replaced
             continue
-        outlook = "its worker replaces it, and tries again what it was reading"
+        outlook = "its worker replaces it and tries again what it was reading"
         return Fault(f"parser of {owner.name}", parser.pid, "killed", outlook)
     raise StackError("no parser runs at this moment: a worker that starts needs some seconds")
 
