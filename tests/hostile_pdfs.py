@@ -470,6 +470,17 @@ def numbers_beyond_all_bounds() -> bytes:
     )
 
 
+@ends(CRASHED, DONE)
+def one_apostrophe() -> bytes:
+    """Found by fuzzing: docling-parse 7.23 takes the operand of ``'`` without looking."""
+    return page(b"'")
+
+
+@ends(CRASHED, DONE)
+def one_quotation_mark() -> bytes:
+    return page(b'"')
+
+
 @ends(CRASHED, DONE, MALFORMED)
 def operators_without_operands() -> bytes:
     return page(b"Tj TJ Tf Tm cm Do gs ' \" BDC sc scn re c v y d w J BT Td TD T* ET " + HELLO)

@@ -248,7 +248,9 @@ async def test_other_errors_fail_the_document_at_once(page: int) -> None:
 async def test_every_page_is_tried_once_before_any_is_tried_again() -> None:
     pool = DyingPool(5 * RANGE, {9: CRASH, 20: CRASH})
     await pool.parse()
-    assert sorted(pool.tries[:5]) == [(start, start + 7) for start in range(1, 40, RANGE)]
+    whole = {(start, start + 7) for start in range(1, 40, RANGE)}
+    # A range that was taken first may come to the pool second.
+    assert whole <= set(pool.tries[: len(whole) + pool.processes - 1])
 
 
 @pytest.mark.parametrize("endless", [range(1, 30), range(5, 400, 14), range(372, 401)])
