@@ -309,12 +309,12 @@ def three_million_saved_states() -> bytes:
     return page(stream=flate(b"q " * 3_000_000 + HELLO))
 
 
-@ends(DONE)
+@ends(DONE, MEMORY, TIMEOUT)
 def states_restored_that_were_never_saved() -> bytes:
     return page(stream=flate(b"Q EMC ET " * 200_000 + HELLO))
 
 
-@ends(DONE, TIMEOUT)
+@ends(DONE, MEMORY, TIMEOUT)
 def half_a_million_rectangles() -> bytes:
     return page(stream=flate(b"0 0 9 9 re f " * 500_000 + HELLO))
 
@@ -322,17 +322,17 @@ def half_a_million_rectangles() -> bytes:
 # --- Nesting ---------------------------------------------------------------------------------
 
 
-@ends(DONE, MALFORMED, CRASHED)
+@ends(DONE, MALFORMED, CRASHED, MEMORY)
 def arrays_in_content() -> bytes:
     return page(stream=flate(nested(b"[", b"(a)", b"]", 1_000_000) + b" TJ " + HELLO))
 
 
-@ends(DONE, MALFORMED, CRASHED)
+@ends(DONE, MALFORMED, CRASHED, MEMORY)
 def dictionaries_in_an_object() -> bytes:
     return page(HELLO, nested(b"<< /A ", b"1", b" >>", 200_000), entries=b"/PieceInfo 6 0 R")
 
 
-@ends(DONE, MALFORMED, CRASHED)
+@ends(DONE, MALFORMED, CRASHED, MEMORY)
 def dictionaries_in_content() -> bytes:
     return page(stream=flate(b"/P " + nested(b"<< /A ", b"1", b" >>", 200_000) + b" BDC " + HELLO))
 
@@ -342,7 +342,7 @@ def parentheses_in_a_string() -> bytes:
     return page(stream=flate(b"BT /F1 9 Tf (" + nested(b"(", b"a", b")", 500_000) + b") Tj ET"))
 
 
-@ends(DONE)
+@ends(DONE, MEMORY, TIMEOUT)
 def marked_content() -> bytes:
     return page(stream=flate(b"/P << /MCID 1 >> BDC " * 300_000 + HELLO))
 
