@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from docnats.errors import ErrorType, ParseError
+from docnats.parsing.bookmark import Watch, bookmark
 
 
 def segfault() -> None:
@@ -79,6 +80,14 @@ def spend(seconds: float) -> None:
     """Set a limit of processor time and exceed it, holding the interpreter's lock."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     sum(range(10**12))
+
+
+def die_on_first_page(watch: Watch, page_count: int) -> None:
+    """Open a document, turn to its first page, and be killed from outside."""
+    with bookmark(watch) as mark:
+        mark.opened(page_count)
+        mark.turn_to(1)
+        kill_self()
 
 
 _kept: list[bytearray] = []

@@ -31,8 +31,9 @@ MIB = 1024 * 1024
 PART = 5 * MIB
 """The smallest there may be, so that uploads in parts are among those that are disturbed."""
 
-SETTLE_SECONDS = 60.0
-"""After the last job: until leases of acks that were lost are over, advisories are read, …"""
+SETTLE_SECONDS = 120.0
+"""After the last job: until leases of acks that were lost are over, and advisories are settled,
+for some of which the workers wait a minute."""
 
 
 @dataclass(frozen=True)

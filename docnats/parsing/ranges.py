@@ -70,6 +70,11 @@ class RangeResult:
     page_errors: tuple[PageError, ...] = ()
 
     @property
+    def whole(self) -> bool:
+        """Whether the range is all of the document."""
+        return self.first == 1 and self.last == self.page_count
+
+    @property
     def pages_failed(self) -> int:
         """How many pages of the range could not be read."""
         return len(self.page_errors)
@@ -130,8 +135,9 @@ def parse_range(
             if error is not None:
                 errors.append(PageError(page_no, error))
         mark.close()
-    tables.write(Path(out_dir), "" if first == 1 and last == total else _part(first))
-    return RangeResult(total, first, last, tables.words, metadata, tuple(errors))
+    result = RangeResult(total, first, last, tables.words, metadata, tuple(errors))
+    tables.write(Path(out_dir), "" if result.whole else _part(first))
+    return result
 
 
 def _parse_page(

@@ -185,8 +185,8 @@ class ParserPool:
             try:
                 await self._add_slot()
                 break
-            except Exception:
-                log.exception("a parser process does not start; tried again")
+            except Exception as error:
+                log.warning("a parser process does not start; tried again: %r", error)
                 await asyncio.sleep(RETRY_SECONDS)
         await stopping
         self._slots.discard(spent)

@@ -15,8 +15,7 @@ __all__ = ["end_orphans"]
 log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(seconds=60)
-"""Time for a client that has written ``queued`` to put the message on the queue, and for a
-worker whose message was dropped to settle the job all the same."""
+"""Time for a worker whose message was dropped to settle the job all the same."""
 
 _REASONS, _LONGEST = 3, 200
 """Reasons told when several messages were dropped, and characters of each."""

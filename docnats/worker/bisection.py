@@ -164,6 +164,11 @@ class Ranges:
         """How many ranges wait."""
         return len(self._queue) + len(self._suspects)
 
+    @property
+    def in_one(self) -> bool:
+        """Whether one range is the whole document, so that its files are the result."""
+        return len(self.results) == 1 and self.results[0].whole
+
     def add(self, first: int, pages_per_range: int) -> None:
         """Queue the pages from ``first`` to the end of the document."""
         for start in range(first, self._page_count + 1, pages_per_range):

@@ -94,7 +94,7 @@ async def parse_document(
     all_lost = ranges.all_lost()
     if all_lost is not None:
         raise all_lost
-    if ranges.results != [head]:
+    if not ranges.in_one:
         await _merge(pool, out_dir, ranges.lost)
     errors = ranges.page_errors()
     return ParsedDocument(head.page_count, len(errors), ranges.results[0].metadata, errors)

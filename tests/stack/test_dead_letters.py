@@ -111,7 +111,9 @@ async def test_what_no_worker_can_settle_ends_as_failed_rows_and_runs_again_on_r
             *[ErrorType.UNREADABLE] * 3,
         ]
         assert all(rows[key].error == letters[key].reason for key in keys)
-        assert not await bus.on_queue(keys)
+        async with asyncio.timeout(LIMIT):  # the row ends before its message goes
+            while await bus.on_queue(keys):  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.05)
         (nats,) = [part for part in (await service.health_check()).parts if part.name == "nats"]
         assert "4 dead letters" in nats.detail
 

@@ -22,6 +22,7 @@ from docnats.worker import bisection, document
 from docnats.worker.bisection import Budget, Death, Ranges, page_cpu_seconds, time_limit
 from docnats.worker.document import ParsedDocument, parse_document
 from tests.hostile_pdfs import fan_out
+from tests.misbehaviour import die_on_first_page
 from tests.pdfs import text_pdf
 
 RANGE = 8
@@ -355,6 +356,34 @@ async def test_a_real_endless_page_is_named_and_the_others_read(
     assert [row["text"] for row in rows] == [
         f"Page {number}" if number != 3 else None for number in range(1, 11)
     ]
+
+
+class KilledOnce(ParserPool):
+    """A pool whose first process is killed from outside, at the first page of its task."""
+
+    pages = 0
+    killed = False
+
+    async def run(self, function: Any, *args: Any, timeout: float) -> Any:
+        if not self.killed:
+            self.killed = True
+            function, args = die_on_first_page, (args[-1], self.pages)
+        return await super().run(function, *args, timeout=timeout)
+
+
+@pytest.mark.parametrize("pages", [1, 2, 4, 5])
+async def test_a_document_whose_process_was_killed_is_read_whole_by_the_next(
+    pages: int, tmp_path: Path
+) -> None:
+    source = tmp_path / "document.pdf"
+    source.write_bytes(text_pdf(pages))
+    async with KilledOnce(1, memory_limit=1 << 30, preload=PRELOAD) as pool:
+        pool.pages = pages
+        parsed = await parse_really(pool, source, tmp_path)
+    assert (pool.killed, parsed.pages, parsed.pages_failed) == (True, pages, 0)
+    rows = pq.read_table(tmp_path / names.PAGES).to_pylist()
+    assert [row["page_no"] for row in rows] == list(range(1, pages + 1))
+    assert all(f"Page {row['page_no']} " in row["text"] for row in rows)
 
 
 async def test_documents_go_on_while_another_has_endless_pages(
