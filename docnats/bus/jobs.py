@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 
 from docnats.bus.bucket import subjects_of
 from docnats.bus.connection import Connection
-from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
+from docnats.bus.exchange import Answer, Refusal
 from docnats.bus.link import Request, status
 from docnats.bus.port import Backlog, Lease, listed, now
 from docnats.bus.pulling import fetch
@@ -197,22 +197,12 @@ class JobQueue:
         answers = await self._connection.ask_all(requests)
         return sum(answer.json()["purged"] for answer in answers)
 
-    async def on_queue(self, jobs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return which of some jobs, as (batch, job_id), wait on the queue or are leased."""
-        jobs = list(jobs)
-        get = f"$JS.API.STREAM.MSG.GET.{self._names.jobs_stream}"
-        queries = [{"last_by_subj": self._names.job_subject(*job)} for job in jobs]
-        answers = await self._connection.ask_all(
-            [Request(get, json.dumps(query).encode()) for query in queries]
-        )
-        return {job for job, answer in zip(jobs, answers, strict=True) if _found(answer)}
-
     async def queued(self, batch: str | None = None) -> set[tuple[str, str]]:
         """Return the jobs of a batch, or all, that are on the queue or with a worker."""
         names = self._names
         subjects = names.jobs_filter if batch is None else names.batch_jobs_filter(batch)
         found = await subjects_of(self._connection, names.jobs_stream, subjects)
-        return {names.job_of(subject) for subject in found}
+        return {job for subject in found if (job := names.addressee(subject))}
 
     async def backlog(self) -> Backlog:
         """Return how many jobs wait and how many are with workers."""
@@ -228,14 +218,3 @@ def _stored(answer: Answer) -> dict[str, Any]:
         if refusal.code == STORE_REFUSED and "per subject" in refusal.description:
             return {}
         raise
-
-
-def _found(answer: Answer) -> bool:
-    """Tell whether JetStream has the message that was asked for."""
-    try:
-        answer.json()
-    except Refusal as refusal:
-        if refusal.code != NOT_FOUND:
-            raise
-        return False
-    return True

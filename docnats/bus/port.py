@@ -286,9 +286,6 @@ class Bus(Protocol):
     async def backlog(self) -> Backlog:
         """Return how many jobs wait and how many are with workers."""
 
-    async def on_queue(self, jobs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return which of some jobs, as (batch, job_id), wait on the queue or are leased."""
-
     async def given_up(self, limit: int) -> list[GivenUp]:
         """Take word of up to ``limit`` messages that nobody will work on; ``[]``: there is none.
 

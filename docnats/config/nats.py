@@ -68,7 +68,7 @@ class NatsConfig(Settings):
     namespace: str = Field("default", validation_alias=AliasChoices("DOCNATS_NAMESPACE"))
     replicas: int = Field(1, validation_alias=AliasChoices("DOCNATS_REPLICAS"), repr=False)
     connect_timeout: float = Field(10, gt=0, le=600, repr=False)
-    request_timeout: float = Field(10, gt=0, le=600, repr=False)
+    request_timeout: float = Field(20, gt=0, le=600, repr=False)
     ack_wait: float = Field(
         30, ge=1, le=3600, validation_alias=AliasChoices("DOCNATS_ACK_WAIT"), repr=False
     )

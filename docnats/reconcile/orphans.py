@@ -58,8 +58,10 @@ async def _orphans(bus: Bus, last: GivenUp) -> list[StateEntry]:
         and (entry.record.queued_at or entry.record.submitted_at) <= last.at
         and entry.record.job_id not in at_work
     }
-    on_queue = await bus.on_queue(waiting)
-    return [entry for key, entry in waiting.items() if key not in on_queue]
+    if not waiting:
+        return []
+    queued = await bus.queued()
+    return [entry for key, entry in waiting.items() if key not in queued]
 
 
 async def _end_one(bus: Bus, entry: StateEntry, word: GivenUp, reason: str) -> None:

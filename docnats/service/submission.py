@@ -201,7 +201,10 @@ class Submission:
         ]
         await self._bus.drop_queued(self._batch, [record.job_id for record in ended])
         uploads = ((record.s3_key, raw_key(record.job_id)) for record in ended)
-        await self._storage.delete(key for key, upload in uploads if key == upload)
+        try:
+            await self._storage.delete(key for key, upload in uploads if key == upload)
+        except StorageError as error:  # the other documents are still to be sent
+            log.warning("batch %s: uploads are left to `docnats gc`: %s", self._batch, error)
         if ended:
             log.info(
                 "batch %s: %d jobs taken back, the first is %s",

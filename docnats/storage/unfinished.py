@@ -41,8 +41,8 @@ async def unfinished_uploads(
 
     Notes
     -----
-    All are listed, without a prefix: MinIO takes a prefix for a whole key. After a restart
-    MinIO lists none, but drops them by itself a day after they were begun.
+    All are listed, without a prefix: MinIO takes a prefix for a whole key. MinIO may
+    list none after a restart; its documentation says that it drops old ones by itself.
     """
     request: ListMultipartUploadsRequestTypeDef = {"Bucket": bucket, "MaxUploads": _PAGE}
     seen: set[str] = set()

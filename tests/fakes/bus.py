@@ -224,9 +224,6 @@ class FakeBus:
         """Forget what was given up, as a server that could not keep it."""
         self._words.clear()
 
-    async def on_queue(self, jobs: Iterable[Key]) -> set[Key]:
-        return {job for job in jobs if job in self.queue}
-
     async def given_up(self, limit: int) -> list[GivenUp]:
         free = [word for free_at, word in self._words.values() if free_at <= now()][:limit]
         for word in free:

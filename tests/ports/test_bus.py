@@ -280,18 +280,6 @@ async def test_a_message_of_another_schema_is_never_delivered(bus: Bus) -> None:
     assert await bus.pull(10, 0.2) == []
 
 
-async def test_the_jobs_on_the_queue_are_those_that_wait_or_are_leased(bus: Bus) -> None:
-    waiting, leased, settled = (message() for _ in range(3))
-    await bus.publish([settled])
-    await (await pull_one(bus)).ack()
-    await bus.publish([leased])
-    await pull_one(bus)
-    await bus.publish([waiting])
-    keys = [(job.batch, job.request_id) for job in (waiting, leased, settled)]
-    assert await bus.on_queue(keys) == set(keys[:2])
-    assert await bus.on_queue([]) == set()
-
-
 # --- states
 
 

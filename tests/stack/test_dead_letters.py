@@ -75,8 +75,8 @@ async def submitted(service: S3DocumentService, *names: str) -> list[JobRecord]:
     async with asyncio.timeout(LIMIT):
         while True:
             rows = await service.jobs(batch.id)
-            on_queue = await service.bus.on_queue((row.batch, row.job_id) for row in rows)
-            if len(on_queue) == len(names) and {row.state for row in rows} == {JobState.QUEUED}:
+            queued = await service.bus.queued(batch.id)
+            if len(queued) == len(names) and {row.state for row in rows} == {JobState.QUEUED}:
                 return rows
             await asyncio.sleep(0.05)
 
@@ -112,7 +112,7 @@ async def test_what_no_worker_can_settle_ends_as_failed_rows_and_runs_again_on_r
         ]
         assert all(rows[key].error == letters[key].reason for key in keys)
         async with asyncio.timeout(LIMIT):  # the row ends before its message goes
-            while await bus.on_queue(keys):  # noqa: ASYNC110 - the server tells nobody
+            while await bus.queued():  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.05)
         (nats,) = [part for part in (await service.health_check()).parts if part.name == "nats"]
         assert "4 dead letters" in nats.detail
@@ -183,7 +183,6 @@ async def test_every_spoilt_message_ends_as_a_row_and_harms_no_other_job(
             await publish(bus, ("fuzz", sent.request_id), bytes(body))
             spoilt.append(("fuzz", sent.request_id))
         lonely_stack.add_worker()
-        keys = [*spoilt, *((row.batch, row.job_id) for row in good)]
         ended = {}
         async with asyncio.timeout(LIMIT), aclosing(bus.watch("fuzz")) as entries:
             async for entry in entries:
@@ -197,4 +196,4 @@ async def test_every_spoilt_message_ends_as_a_row_and_harms_no_other_job(
         assert {job.state for job in jobs} == {JobState.DONE}
         unreadable = {k for k, row in ended.items() if row.error_type is ErrorType.UNREADABLE}
         assert {letter.job[1] for letter in await bus.dead_letters() if letter.job} == unreadable
-        assert not await bus.on_queue(keys)
+        assert not await bus.queued()
