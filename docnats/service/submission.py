@@ -117,7 +117,8 @@ class Submission:
 
     async def send(self) -> None:
         """Upload every document and queue its job; a file that fails is a failed row."""
-        jobs = iter(self._jobs)
+        # The longest first: one that is begun last would keep all but one parser waiting.
+        jobs = iter(sorted(self._jobs, key=lambda job: job[0].size, reverse=True))
         with ungrouped():
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tell_all())
