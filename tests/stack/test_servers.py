@@ -132,6 +132,15 @@ class TestPrivacy:
             assert not {"MY_TOKEN", "WEED_MASTER_PORT"} & program.environ().keys()
             assert "somebody" not in program.environ().values()
 
+    def test_on_a_small_machine_servers_are_told_to_use_less(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(servers, "memory", lambda: 2 << 30)
+        monkeypatch.setattr(servers, "cores", lambda: 1)
+        for program in programs(start()):
+            told = program.environ()
+            assert (told["GOMEMLIMIT"], told["GOMAXPROCS"]) == ("256MiB", "2")
+
 
 class TestData:
     async def test_data_addresses_and_credentials_outlive_a_stack(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docnats.bus import Backlog
+from docnats.config import machine
 from docnats.stack import scaling
 from docnats.stack.scaling import LOOKS_BACK, Target, most_workers
 
@@ -63,16 +64,17 @@ def test_the_number_never_leaves_its_limits(backlogs: list[tuple[int, int]]) -> 
         (16, 64 * GIB, 1, 16),
         (16, 64 * GIB, 4, 4),
         (2, 64 * GIB, 4, 1),
-        (16, 4 * GIB, 1, 4),
+        (16, 4 * GIB, 1, 5),
+        (16, 2 * GIB, 1, 2),
         (4, GIB // 2, 1, 1),
     ],
-    ids=["cores", "parsers", "more-parsers-than-cores", "memory", "tiny"],
+    ids=["cores", "parsers", "more-parsers-than-cores", "memory", "binder", "tiny"],
 )
 def test_a_machine_has_room_for_so_many(
     monkeypatch: pytest.MonkeyPatch, cores: int, memory: int, parsers: int, most: int
 ) -> None:
     monkeypatch.setattr(scaling, "cores", lambda: cores)
-    monkeypatch.setattr(scaling, "memory", lambda: memory)
+    monkeypatch.setattr(machine, "memory", lambda: memory)
     assert most_workers(parsers) == most
 
 
