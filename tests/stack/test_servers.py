@@ -135,7 +135,7 @@ class TestPrivacy:
     def test_on_a_small_machine_servers_are_told_to_use_less(
         self, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(servers, "memory", lambda: 2 << 30)
+        monkeypatch.setattr(servers, "memory", lambda: 1 << 30)
         monkeypatch.setattr(servers, "cores", lambda: 1)
         for program in programs(start()):
             told = program.environ()
