@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from docnats.config import S3Config
 from docnats.errors import StorageError
@@ -17,11 +17,14 @@ from docnats.storage.shortcut import Shortcut
 if TYPE_CHECKING:
     import aioboto3
     from aiobotocore.config import AioConfig
+    from aiohttp import ClientResponse
     from botocore.credentials import ReadOnlyCredentials
     from pyarrow.fs import S3FileSystem
     from types_aiobotocore_s3 import S3Client
 
 __all__ = ["ANY_REGION", "Connection", "seconds_allowed"]
+
+T = TypeVar("T")
 
 _BACKOFF = 20.0
 """Seconds; botocore's longest pause between two attempts in its standard mode."""
@@ -96,11 +99,22 @@ class Connection:
             found: Any = await self._session.get_credentials()  # type: ignore[misc]
             return await found.get_frozen_credentials() if found else None
 
-    async def read(self, bucket: str, key: str) -> bytes | None:
-        """Return an object's bytes if there is a short way to them; call it in a request."""
+    async def read(
+        self, bucket: str, key: str, take: Callable[[ClientResponse], Awaitable[T]]
+    ) -> T | None:
+        """Return what ``take`` makes of an object if there is a short way to it.
+
+        This and :meth:`write` are to be called inside a :meth:`request`.
+        """
         if self._shortcut is None or (keys := await self._credentials()) is None:
             return None
-        return await self._shortcut.get(bucket, key, keys)
+        return await self._shortcut.get(bucket, key, keys, take)
+
+    async def write(self, bucket: str, key: str, data: bytes) -> bool:
+        """Store bytes if there is a short way; tell whether they are stored."""
+        if self._shortcut is None or (keys := await self._credentials()) is None:
+            return False
+        return await self._shortcut.put(bucket, key, keys, data)
 
     @asynccontextmanager
     async def request(self, attempt: str, *, size: int | None = 0) -> AsyncIterator[S3Client]:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, cast
 
@@ -21,6 +22,7 @@ from docnats.storage.port import StoredObject, UnfinishedUpload
 from docnats.storage.unfinished import abort_upload, expire_uploads, unfinished_uploads
 
 if TYPE_CHECKING:
+    from aiohttp import ClientResponse
     from pyarrow.fs import S3FileSystem
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_s3.type_defs import (
@@ -135,7 +137,8 @@ class S3Storage:
             return await self._put_stream(key, Bytes(data))
         sha256 = hashlib.sha256(data).hexdigest()
         async with self._connection.request(self._at("write", key), size=len(data)) as client:
-            await client.put_object(Bucket=self.bucket, Key=key, Body=data)
+            if not await self._connection.write(self.bucket, key, data):
+                await client.put_object(Bucket=self.bucket, Key=key, Body=data)
         return StoredObject(key, len(data), sha256)
 
     async def _put_stream(self, key: str, content: Content) -> StoredObject:
@@ -158,6 +161,15 @@ class S3Storage:
         """Write an object to ``path``, streamed to disk, whole or not at all."""
         attempt = self._at("read", key, bucket)
         async with self._connection.request(attempt, size=None) as client:
+
+            async def take(response: ClientResponse) -> StoredObject:
+                size, sha256 = await save(response.content.read, path)
+                modified = parsedate_to_datetime(response.headers["Last-Modified"])
+                return StoredObject(key, size, sha256, modified.astimezone(UTC))
+
+            stored = await self._connection.read(bucket or self.bucket, key, take)
+            if stored is not None:
+                return stored
             answer = await client.get_object(Bucket=bucket or self.bucket, Key=key)
             async with answer["Body"]:
                 size, sha256 = await save(answer["Body"].read, path)
@@ -167,7 +179,8 @@ class S3Storage:
         """Return an object's bytes."""
         attempt = self._at("read", key, bucket)
         async with self._connection.request(attempt, size=None) as client:
-            if (data := await self._connection.read(bucket or self.bucket, key)) is not None:
+            data = await self._connection.read(bucket or self.bucket, key, _body)
+            if data is not None:
                 return data
             answer = await client.get_object(Bucket=bucket or self.bucket, Key=key)
             async with answer["Body"]:
@@ -240,3 +253,7 @@ def _open(path: Path) -> bytes | LocalFile:
     """Return a small file's bytes, so that it costs no more than one turn of a thread."""
     file = LocalFile(path)
     return file.read(0, file.size) if file.size <= BLOCK else file
+
+
+async def _body(response: ClientResponse) -> bytes:
+    return await response.read()

@@ -1,11 +1,14 @@
-"""Reads objects by a signed GET, which costs a quarter of the S3 client's time."""
+"""Reads and writes objects by plain signed requests, a fifth of the S3 client's time."""
 
 from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit, urlunsplit
+
+from docnats.storage.signature import signed_headers
 
 if TYPE_CHECKING:
     import aiohttp
@@ -16,17 +19,19 @@ __all__ = ["Shortcut"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _PLAIN = re.compile(r"[A-Za-z0-9/_.-]+")
-"""Keys that stand in a URL as they are, such as those of results."""
+"""Keys that stand in a URL as they are, such as those of documents and results."""
 
 _PLACEHOLDER = "key"
 
 _GONE_WRONG = range(300, 404)
-"""Answers that other reads of the bucket would get too: another region, an expired token, …"""
+"""Answers that other requests would get too: another region, an expired token, …"""
 
 
 class Shortcut:
-    """The short way to an object's bytes.
+    """The short way to an object.
 
     It knows the plain case only. Whatever else happens, it gives way to the S3 client, which
     follows redirections, tries again and explains what went wrong.
@@ -49,32 +54,52 @@ class Shortcut:
         self._proxy = proxy
         self._buckets: dict[str, str | None] = {}
 
-    async def get(self, bucket: str, key: str, keys: ReadOnlyCredentials) -> bytes | None:
-        """Return an object's bytes, or None when the S3 client is to be asked."""
+    async def get(
+        self,
+        bucket: str,
+        key: str,
+        keys: ReadOnlyCredentials,
+        take: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+    ) -> T | None:
+        """Return what ``take`` makes of an object, or None when the S3 client is to be asked."""
+        return await self._ask("GET", bucket, key, keys, take)
+
+    async def put(self, bucket: str, key: str, keys: ReadOnlyCredentials, data: bytes) -> bool:
+        """Store an object; False when the S3 client is to do it."""
+        return bool(await self._ask("PUT", bucket, key, keys, _stored, data))
+
+    async def _ask(
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        keys: ReadOnlyCredentials,
+        take: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        data: bytes | None = None,
+    ) -> T | None:
         import aiohttp
 
         if not _PLAIN.fullmatch(key) or (address := await self._address(bucket)) is None:
             return None
         url = address + key
         try:
-            async with self._session.get(
-                url, headers=self._signed(url, keys), proxy=self._proxy, allow_redirects=False
+            async with self._session.request(
+                method,
+                url,
+                data=data,
+                headers=signed_headers(method, url, self._client.meta.region_name, keys),
+                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+                proxy=self._proxy,
+                allow_redirects=False,
+                auto_decompress=False,
             ) as answer:
                 if answer.status == 200:
-                    return await answer.read()
+                    return await take(answer)
                 if answer.status in _GONE_WRONG:
                     self._buckets[bucket] = None
         except (aiohttp.ClientError, TimeoutError) as error:
-            log.info("reading %s is left to the S3 client: %r", key, error)
+            log.info("%s of %s is left to the S3 client: %r", method, key, error)
         return None
-
-    def _signed(self, url: str, keys: ReadOnlyCredentials) -> dict[str, str]:
-        from botocore.auth import S3SigV4Auth
-        from botocore.awsrequest import AWSRequest
-
-        request: Any = AWSRequest("GET", url)
-        S3SigV4Auth(keys, "s3", self._client.meta.region_name).add_auth(request)
-        return dict(request.headers.items())
 
     async def _address(self, bucket: str) -> str | None:
         """Return the URL below which a bucket's objects are; None if it did not work before."""
@@ -86,3 +111,7 @@ class Shortcut:
             path = parts.path.removesuffix(_PLACEHOLDER)
             self._buckets[bucket] = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
         return self._buckets[bucket]
+
+
+async def _stored(answer: aiohttp.ClientResponse) -> bool:
+    return answer.status == 200

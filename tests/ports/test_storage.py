@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientPayloadError, StreamReader
 
 from docnats.config import S3Config
 from docnats.errors import ObjectMissing, StorageError, UrlRefused
@@ -35,6 +36,7 @@ from docnats.storage import (
 from docnats.storage import unfinished as unfinished_module
 from docnats.storage.content import Bytes, LocalFile
 from docnats.storage.multipart import MultipartUpload
+from docnats.storage.s3 import _body
 from tests.conftest import RestartableServer
 from tests.fakes.storage import FakePresignedHttp, FakeStorage
 
@@ -272,16 +274,38 @@ async def unfinished(storage: S3Storage) -> list[str]:
 
 class TestS3Storage(StoragePort):
     @pytest.mark.parametrize("detour", ["http://127.0.0.1:9/", "{endpoint}/no-such-bucket/"])
-    async def test_a_short_read_that_fails_is_left_to_the_client(
-        self, storage: S3Storage, detour: str
+    async def test_what_fails_on_the_short_way_is_left_to_the_client(
+        self, storage: S3Storage, detour: str, tmp_path: Path
     ) -> None:
         await storage.put_bytes("k", b"some bytes")
-        short = storage._connection._shortcut
+        connection, short = storage._connection, storage._connection._shortcut
         assert short is not None
-        assert await storage._connection.read(storage.bucket, "k") == b"some bytes"
-        short._buckets[storage.bucket] = detour.format(endpoint=storage._connection.endpoint)
-        assert await storage._connection.read(storage.bucket, "k") is None
-        assert await storage.get_bytes("k") == b"some bytes"
+        assert await connection.read(storage.bucket, "k", _body) == b"some bytes"
+        assert await connection.write(storage.bucket, "k", b"other bytes")
+        short._buckets[storage.bucket] = detour.format(endpoint=connection.endpoint)
+        assert await connection.read(storage.bucket, "k", _body) is None
+        assert not await connection.write(storage.bucket, "k", b"lost bytes")
+        assert await storage.get_bytes("k") == b"other bytes"
+        await storage.put_bytes("k", b"some bytes")
+        await storage.get_file("k", tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == b"some bytes"
+
+    async def test_an_object_that_breaks_off_on_the_short_way_is_read_anew(
+        self, storage: S3Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data = some_bytes(MIB)
+        await storage.put_bytes("k", data)
+
+        async def broken(reader: StreamReader, limit: int = -1) -> bytes:
+            monkeypatch.undo()
+            await reader.readexactly(limit // 2)
+            raise ClientPayloadError("broken off")
+
+        monkeypatch.setattr(StreamReader, "read", broken)
+        got = await storage.get_file("k", tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == data
+        assert got.sha256 == sha256(data)
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
     async def test_credentials_that_are_refused_are_not_tried_twice(
         self, storage: S3Storage, config: S3Config
