@@ -6,7 +6,6 @@ import asyncio
 import json
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from docnats.bus import Bus
@@ -23,6 +22,7 @@ from docnats.worker.outcome import stalled
 from docnats.worker.quarantine import Quarantine
 from docnats.worker.retries import Pause
 from docnats.worker.transfer import Transfer
+from docnats.worker.versions import package_version
 
 __all__ = ["Processing", "Tools"]
 
@@ -166,7 +166,7 @@ class Processing:
             "pages_failed": parsed.pages_failed,
             "metadata": parsed.metadata,
             "processor": message.processor,
-            "versions": {name: version(name) for name in ("docnats", "docling-parse")},
+            "versions": {name: package_version(name) for name in ("docnats", "docling-parse")},
             "options": message.shown_options,
             "timings": timings,
             "errors": [

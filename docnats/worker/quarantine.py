@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from functools import cache
-from importlib.metadata import version
 
 from docnats.bus import MAX_POISON, Bus
 from docnats.errors import BusError, ErrorType, ParseError
 from docnats.models import SECRET_OPTIONS, JobMessage, Poison, utc_now
 from docnats.names import poison_key
+from docnats.worker.versions import package_version
 
 __all__ = ["Quarantine", "Quarantined"]
 
@@ -126,13 +125,7 @@ def _key(message: JobMessage, sha256: str) -> str:
     # Without its password, a document ends in another way: as encrypted.
     options = {k: k in SECRET_OPTIONS or v for k, v in message.options.items()}
     package = PACKAGES.get(message.processor, "docnats")
-    return poison_key(sha256, message.processor, _version(package), options)
-
-
-@cache
-def _version(package: str) -> str:
-    """Return the version that this process began with; looking it up takes a third of 1 ms."""
-    return version(package)
+    return poison_key(sha256, message.processor, package_version(package), options)
 
 
 _TRY_ANYWAY = "It is tried again once docling-parse is updated, or at once with force=True"

@@ -7,7 +7,6 @@ import logging
 import os
 import platform
 import secrets
-from importlib.metadata import version
 
 from docnats.bus import Bus, Lease
 from docnats.errors import BusError
@@ -15,6 +14,7 @@ from docnats.models import WorkerInfo, utc_now
 from docnats.reconcile import reconcile
 from docnats.worker.job import Job
 from docnats.worker.processing import Tools
+from docnats.worker.versions import package_version
 
 __all__ = ["Worker", "new_worker_id"]
 
@@ -157,7 +157,7 @@ class Worker:
                 parsers=self._tools.pool.processes,
                 processors=("docling-parse",),
                 jobs=tuple(job.job_id for job in self._jobs.values()),
-                version=version("docnats"),
+                version=package_version("docnats"),
                 started_at=self._started_at,
             )
             try:

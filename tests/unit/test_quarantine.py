@@ -91,7 +91,7 @@ async def test_a_new_version_of_the_parser_tries_everything_again(
 ) -> None:
     async with following(FakeBus()) as quarantine:
         await quarantine.add(message(), SHA256, CRASH)
-        monkeypatch.setattr(quarantine_module, "_version", lambda package: "99.0")
+        monkeypatch.setattr(quarantine_module, "package_version", lambda package: "99.0")
         assert not refused(quarantine)
 
 
