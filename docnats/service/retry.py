@@ -143,9 +143,11 @@ class Resubmission(Submission):
     def _new_record(self, position: int, source: Source) -> JobRecord:
         original = self._originals[position]
         record = super()._new_record(position, source)
+        # A document of somebody else's may have been repaired in place meanwhile.
+        same = uploaded(original, self._storage)
         return record.but(
-            # A document of somebody else's may have been repaired in place meanwhile.
-            sha256=original.sha256 if uploaded(original, self._storage) else None,
+            sha256=original.sha256 if same else None,
+            pages=original.pages if same else None,
             options=original.options,
             processor=original.processor,
             processing_timeout=self._timeout or original.processing_timeout,

@@ -19,7 +19,8 @@ from docnats.models import (
     utc_now,
 )
 from docnats.names import raw_key
-from docnats.table.pace import Pace, Sample
+from docnats.table.pace import Pace, Parsers, Sample
+from docnats.table.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,11 +66,12 @@ class JobTable:
         self._in_order = True
         self._counts: Counter[JobState] = Counter()
         self._running: dict[str, JobRecord] = {}
-        self._pages_told: dict[str, PageProgress] = {}
+        self._work = Workload()
         self._pages = 0
         self._bytes_total = 0
         self._bytes_done = 0
         self._bytes_sent = 0
+        self._bytes_to_send = 0
         self._failures: deque[JobRecord] = deque(maxlen=_FAILURES_SHOWN)
         self._workers: list[WorkerInfo] | None = None
         self._started_at: datetime | None = None
@@ -111,9 +113,13 @@ class JobTable:
     def _account(self, record: JobRecord, sign: int) -> None:
         size = sign * (record.bytes or 0)
         self._counts[record.state] += sign
+        self._work.account(record, sign)
         self._bytes_total += size
-        if record.queued_at is not None and record.s3_key == raw_key(record.job_id):
-            self._bytes_sent += size
+        if record.s3_key == raw_key(record.job_id):
+            if record.queued_at is not None:
+                self._bytes_sent += size
+            elif record.state is JobState.UPLOADING:
+                self._bytes_to_send += size
         if record.terminal:
             self._pages += sign * (record.pages or 0)
             self._bytes_done += size
@@ -124,7 +130,7 @@ class JobTable:
             self._running[record.job_id] = record
         else:
             self._running.pop(record.job_id, None)
-            self._pages_told.pop(record.job_id, None)
+            self._work.forget(record.job_id)
         if record.state is JobState.FAILED:
             self._failures.appendleft(record)
         if self._started_at is None or record.submitted_at < self._started_at:
@@ -134,8 +140,8 @@ class JobTable:
 
     def apply_progress(self, progress: PageProgress) -> None:
         """Take in how far a worker is with one document."""
-        if progress.job_id in self._running:
-            self._pages_told[progress.job_id] = progress
+        if (record := self._running.get(progress.job_id)) is not None:
+            self._work.tell(record, progress)
 
     def apply_workers(self, workers: Iterable[WorkerInfo]) -> None:
         """Take in which workers live."""
@@ -171,9 +177,14 @@ class JobTable:
         finished = self.finished
         until = self._ended_at if finished and self._ended_at else self._clock()
         elapsed = (until - self._started_at).total_seconds() if self._started_at else 0.0
-        pages = self._pages + sum(told.pages_done for told in self._pages_told.values())
-        self._pace.add(Sample(elapsed, pages, self._bytes_sent, self._work_done()))
+        pages = self._pages + sum(told.pages_done for told in self._work.told.values())
+        parsers = self._parsers()
+        outlook = self._work.outlook(self._running.values(), parsers.total)
+        busy = min(self._at_work(), parsers.total)
+        self._pace.add(Sample(elapsed, pages, self._bytes_sent, outlook.done, busy))
         sending = self._counts[JobState.UPLOADING] > 0
+        remaining = self._pace.remaining(outlook, parsers, self._bytes_to_send)
+        stuck = self._workers == [] and not finished
         return Progress(
             batch=self.batch,
             total=len(self._jobs),
@@ -187,7 +198,7 @@ class JobTable:
             bytes_sent=self._bytes_sent,
             pages_per_second=self._pace.pages_per_second(overall=finished),
             bytes_sent_per_second=self._pace.bytes_sent_per_second() if sending else None,
-            remaining=self._pace.remaining(self._bytes_total, self.ended),
+            remaining=None if stuck else remaining,
             workers=self._activity(),
         )
 
@@ -196,12 +207,17 @@ class JobTable:
         """How many jobs have ended."""
         return sum(self._counts[state] for state in TERMINAL)
 
-    def _work_done(self) -> float:
-        """Return the bytes of what ended, and the share of the running documents' that is done."""
-        told = self._pages_told.values()
-        return self._bytes_done + sum(
-            (self._running[p.job_id].bytes or 0) * p.pages_done / max(p.pages, 1) for p in told
-        )
+    def _at_work(self) -> int:
+        """Return how many parsers could be at work: a long document takes several."""
+        more = (len(told.ranges) - 1 for told in self._work.told.values() if told.ranges)
+        return len(self._running) + sum(more)
+
+    def _parsers(self) -> Parsers:
+        """Return the live parsers; while nobody knows them, as many as have work."""
+        counts = [worker.parsers for worker in self._workers or ()]
+        if not counts:
+            counts = [max(1, self._at_work())]
+        return Parsers(sum(counts), max(counts))
 
     def _activity(self) -> tuple[WorkerActivity, ...] | None:
         if self._workers is None:
@@ -220,7 +236,7 @@ class JobTable:
         )
 
     def _running_job(self, record: JobRecord) -> RunningJob:
-        told = self._pages_told.get(record.job_id)
+        told = self._work.told.get(record.job_id)
         if told is None:
             return RunningJob(record.filename)
         return RunningJob(record.filename, told.pages, told.pages_done, told.ranges)

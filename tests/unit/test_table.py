@@ -208,3 +208,17 @@ def test_the_time_left_counts_the_pages_of_running_documents() -> None:
     table.apply_progress(PageProgress(job_id="j1", batch="b", pages_done=50, pages=100))
     low, high = table.progress().remaining or (0, 0)
     assert low < 10 * 50 / 150 < high
+
+
+def test_no_time_is_left_to_tell_while_there_is_no_worker() -> None:
+    start = utc_now()
+    table = JobTable("b", clock=lambda: start + timedelta(seconds=10))
+    for place, state in enumerate([JobState.DONE, JobState.RUNNING]):
+        row = record(f"j{place}", place, state=state, pages=5 if place == 0 else None)
+        table.apply(row.but(bytes=100, submitted_at=start), place + 1)
+    table.apply_workers([worker("w1", "j1")])
+    assert table.progress().remaining is not None
+    table.apply_workers([])
+    assert table.progress().remaining is None
+    table.apply(record("j1", 1, state=JobState.DONE, pages=5, bytes=100), 3)
+    assert table.progress().remaining == (0, 0)
