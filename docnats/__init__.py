@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         create_document_service,
         dataset,
         dead_letters,
+        estimate,
         gc,
         health,
         jobs,
@@ -47,7 +48,13 @@ if TYPE_CHECKING:
         sample_paths,
         submit_many,
     )
-    from docnats.service import DocumentResult, Health, S3DocumentClient, S3DocumentService
+    from docnats.service import (
+        DocumentResult,
+        Estimate,
+        Health,
+        S3DocumentClient,
+        S3DocumentService,
+    )
     from docnats.stack import LocalStack
 
 _HOMES = {
@@ -74,6 +81,7 @@ _HOMES = {
         "create_document_service",
         "dataset",
         "dead_letters",
+        "estimate",
         "gc",
         "health",
         "jobs",
@@ -82,7 +90,13 @@ _HOMES = {
         "sample_paths",
         "submit_many",
     ),
-    "docnats.service": ("DocumentResult", "Health", "S3DocumentClient", "S3DocumentService"),
+    "docnats.service": (
+        "DocumentResult",
+        "Estimate",
+        "Health",
+        "S3DocumentClient",
+        "S3DocumentService",
+    ),
     "docnats.stack": ("LocalStack",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -93,6 +107,7 @@ __all__ = [
     "DocnatsError",
     "DocumentResult",
     "ErrorType",
+    "Estimate",
     "Health",
     "JobFailed",
     "JobMessage",
@@ -118,6 +133,7 @@ __all__ = [
     "create_document_service",
     "dataset",
     "dead_letters",
+    "estimate",
     "gc",
     "health",
     "jobs",

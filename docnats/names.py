@@ -29,6 +29,7 @@ __all__ = [
     "WORDS",
     "Names",
     "new_batch_id",
+    "new_canary_id",
     "new_job_id",
     "new_watcher",
     "owner",
@@ -94,6 +95,11 @@ def new_job_id() -> str:
 def new_batch_id() -> str:
     """Return a fresh batch id that sorts by time, for example ``20260131-094500-3f9a1c``."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def new_canary_id() -> str:
+    """Return a fresh id of a batch that is processed to tell how others will go."""
+    return f"canary-{new_batch_id()}"
 
 
 def poison_key(sha256: str, processor: str, version: str, options: Mapping[str, object]) -> str:

@@ -17,6 +17,7 @@ from docnats.cli.output import (
     err,
     out,
     print_dead_letters,
+    print_estimate,
     print_health,
     print_jobs,
     print_leftovers,
@@ -231,6 +232,31 @@ def submit(
     )
     print_jobs(jobs, as_json=as_json)
     _exit_by_jobs(jobs)
+
+
+@app.command(epilog=EPILOG)
+def estimate(
+    paths: Annotated[list[str], typer.Argument(help="As of `docnats submit`.")],
+    *,
+    sample: Annotated[
+        float, typer.Option(help="What to process: a part below 1, or a number of documents.")
+    ] = 0.01,
+    password: Password = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Process a few of many PDFs and tell how long all would take, before submitting them.
+
+    Also how many pages there are, how many documents fail, and how large the
+    results are: as ranges that hold nine times in ten.
+
+      docnats estimate papers/
+      docnats estimate papers/ --sample 0.05 --json
+    """
+    import docnats
+
+    count = int(sample) if sample >= 1 and sample.is_integer() else sample
+    expected = docnats.estimate(paths, sample=count, password=password, progress="text")
+    print_estimate(expected, as_json=as_json)
 
 
 @app.command(epilog=EPILOG)

@@ -13,12 +13,13 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from docnats.service import Health
+    from docnats.service import Estimate, Health
 
 __all__ = [
     "err",
     "out",
     "print_dead_letters",
+    "print_estimate",
     "print_health",
     "print_jobs",
     "print_leftovers",
@@ -128,6 +129,14 @@ def print_taste(texts: pd.DataFrame) -> None:
         words = " ".join(str(row.text).split())
         shown = words[:_TASTE] + ("…" if len(words) > _TASTE else "")
         out.print(f"  [bold]{escape(str(row.filename))}[/]: {escape(shown) or '(no text)'}")
+
+
+def print_estimate(estimate: Estimate, *, as_json: bool) -> None:
+    """Print what processing would take."""
+    if as_json:
+        sys.stdout.write(json.dumps(estimate.to_dict()) + "\n")
+    else:
+        out.print(repr(estimate), markup=False)
 
 
 def print_health(health: Health, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from docnats.notebook.api import (
     submit_many,
 )
 from docnats.notebook.cleaning import gc
+from docnats.notebook.estimating import estimate
 from docnats.notebook.history import attach, batches, dataset, jobs
 from docnats.notebook.letters import dead_letters, requeue
 from docnats.notebook.session import close_session
@@ -27,6 +28,7 @@ __all__ = [
     "create_document_service",
     "dataset",
     "dead_letters",
+    "estimate",
     "gc",
     "health",
     "jobs",

@@ -1,8 +1,10 @@
 """The client side: upload, publish, follow, fetch, clean up."""
 
 from docnats.service.batch import Batch
+from docnats.service.canary import Canary
 from docnats.service.client import S3DocumentClient
 from docnats.service.dataset import Part
+from docnats.service.estimate import Estimate, Range
 from docnats.service.explain import Explanation, failure_of
 from docnats.service.history import BatchSummary, JobKey, key_of
 from docnats.service.leftovers import Leftover, LeftoverKind
@@ -15,7 +17,9 @@ from docnats.service.sources import Sources
 __all__ = [
     "Batch",
     "BatchSummary",
+    "Canary",
     "DocumentResult",
+    "Estimate",
     "Explanation",
     "Health",
     "JobKey",
@@ -23,6 +27,7 @@ __all__ = [
     "LeftoverKind",
     "Part",
     "PartHealth",
+    "Range",
     "Requeued",
     "S3DocumentClient",
     "S3DocumentService",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from docnats.errors import ObjectMissing, TableError, ungrouped
 from docnats.models import JobRecord
-from docnats.names import DOCUMENT, PAGES, WORDS, result_part
+from docnats.names import DOCUMENT, PAGES, WORDS, result_key, result_part
 from docnats.service.history import named
 from docnats.storage import Storage
 
@@ -29,6 +29,7 @@ __all__ = [
     "fetch_document",
     "fetch_source",
     "fetch_table",
+    "result_sizes",
 ]
 
 _GROUP = 16
@@ -36,6 +37,9 @@ _GROUP = 16
 
 _GROUPS = 3
 """Groups at work at a time; while one is decoded, the others are on their way."""
+
+_LISTED = 16
+"""Results whose objects are listed at a time."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -183,6 +187,19 @@ async def fetch_table(
         )
         tables = [_numbered(empty.select(wanted), 0)]
     return await asyncio.to_thread(_joined, tables, job_ids)
+
+
+async def result_sizes(storage: Storage, jobs: Iterable[JobRecord]) -> dict[str, int]:
+    """Return the bytes that the results of done jobs take in S3, by job id."""
+    slots = asyncio.Semaphore(_LISTED)
+
+    async def measure(job: JobRecord) -> int:
+        async with slots:
+            return sum([stored.size async for stored in storage.list(result_key(job.job_id))])
+
+    done = [job for job in jobs if job.result_key]
+    found = await asyncio.gather(*map(measure, done))
+    return {job.job_id: total for job, total in zip(done, found, strict=True)}
 
 
 def _cleaned_up(names: Sequence[str]) -> ObjectMissing:

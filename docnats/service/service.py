@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from html import escape
 from typing import Any
 
-from docnats.errors import DocnatsError
+from pydantic import JsonValue
+
+from docnats.errors import DocnatsError, StackError
 from docnats.models import DeadLetter, WorkerInfo
-from docnats.names import new_batch_id, probe_key
+from docnats.names import new_batch_id, new_canary_id, probe_key
+from docnats.service.canary import Canary, choose, sample_size
 from docnats.service.client import S3DocumentClient
+from docnats.service.estimate import Estimate, estimate_of
 from docnats.service.leftovers import Leftover, collect_leftovers
 from docnats.service.requeue import Requeued, requeue
+from docnats.service.results import result_sizes
+from docnats.service.sources import Sources, expand_sources
+from docnats.service.submission import Submission
 
 __all__ = ["Health", "PartHealth", "S3DocumentService"]
 
@@ -131,6 +138,88 @@ class S3DocumentService(S3DocumentClient):
         """Find what is in S3 and no job needs; delete it if asked to. See :func:`docnats.gc`."""
         return await collect_leftovers(self.bus, self.storage, delete=delete, older_than=older_than)
 
+    async def canary(
+        self,
+        sources: Sources,
+        *,
+        sample: float = 0.01,
+        seed: int = 0,
+        options: Mapping[str, JsonValue] | None = None,
+        timeout: float | None = None,
+        wait: float = 0,
+    ) -> Canary:
+        """Begin to process a few of many documents; see :func:`docnats.estimate`.
+
+        Parameters
+        ----------
+        options, timeout
+            As of :meth:`submit`.
+        wait : float
+            Seconds that the first worker may take to appear.
+
+        Raises
+        ------
+        SourceError, ConfigError
+            The sources or an argument cannot be used; nothing was uploaded.
+        StackError
+            There is no live worker; nothing was uploaded.
+
+        Examples
+        --------
+        >>> canary = await service.canary("papers")  # doctest: +SKIP
+        >>> await canary.batch.follow()  # doctest: +SKIP
+        >>> estimate = await service.judge(canary)  # doctest: +SKIP
+        """
+        documents = await expand_sources(sources, self.storage)
+        workers = await self._live_workers(wait)
+        parsers = {worker.worker: worker.parsers for worker in workers}
+        count = sample_size(sample, len(documents), sum(parsers.values()))
+        chosen = choose([document.size for document in documents], count, seed)
+        batch = new_canary_id()
+        config = self.config if timeout is None else self.config.but(timeout=timeout)
+        submission = Submission(
+            self.bus,
+            self.storage,
+            config,
+            batch,
+            [documents[place] for place in chosen],
+            options or {},
+        )
+        return Canary(await self._begin(submission, batch), documents, chosen, parsers)
+
+    async def judge(self, canary: Canary) -> Estimate:
+        """Return what a canary that has ended tells of all documents.
+
+        Raises
+        ------
+        DocnatsError
+            It has not ended, or none of its documents came to a worker.
+        """
+        table = canary.batch.table
+        if not table.finished:
+            raise DocnatsError(f"batch {canary.batch.id} has not ended: follow it first")
+        records = table.records()
+        parsers = {worker.worker: worker.parsers for worker in await self.bus.workers()}
+        sizes = await result_sizes(self.storage, records)
+        return estimate_of(canary, records, sizes, parsers or canary.parsers)
+
+    async def estimate(self, sources: Sources, **options: Any) -> Estimate:
+        """Process a few of many documents and tell how all of them would go.
+
+        Takes what :meth:`canary` takes. When it is cancelled, so are the jobs.
+
+        Examples
+        --------
+        >>> (await service.estimate("papers", sample=0.02)).seconds.high  # doctest: +SKIP
+        """
+        canary = await self.canary(sources, **options)
+        try:
+            await canary.batch.follow()
+        except asyncio.CancelledError:
+            await self.cancel(canary.batch.table.records())
+            raise
+        return await self.judge(canary)
+
     async def _check_storage(self) -> str:
         key = probe_key()
         await self.storage.put_bytes(key, _PROBE)
@@ -149,13 +238,17 @@ class S3DocumentService(S3DocumentClient):
         )
 
     async def _check_workers(self, wait: float) -> str:
+        workers = await self._live_workers(wait)
+        parsers = sum(worker.parsers for worker in workers)
+        return f"{len(workers)} live, {parsers} parser process{'' if parsers == 1 else 'es'}"
+
+    async def _live_workers(self, wait: float) -> list[WorkerInfo]:
         deadline = time.monotonic() + wait
         while not (workers := await self.bus.workers()):
             if time.monotonic() >= deadline:
-                raise DocnatsError("no live worker: start one with `docnats worker`")
+                raise StackError("no live worker: start one with `docnats worker`")
             await asyncio.sleep(_POLL_SECONDS)
-        parsers = sum(worker.parsers for worker in workers)
-        return f"{len(workers)} live, {parsers} parser process{'' if parsers == 1 else 'es'}"
+        return workers
 
 
 async def _check(name: str, check: Awaitable[str]) -> PartHealth:

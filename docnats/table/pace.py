@@ -10,7 +10,7 @@ from typing import NamedTuple
 from docnats.table.sizes import CERTAINTY, Expected
 from docnats.table.workload import Outlook
 
-__all__ = ["WINDOW_SECONDS", "Pace", "Parsers", "Sample", "forecast"]
+__all__ = ["PAGES_PER_RANGE", "WINDOW_SECONDS", "Pace", "Parsers", "Sample", "alone"]
 
 WINDOW_SECONDS = 10.0
 """What "of late" means: long enough to smooth documents of different sizes."""
@@ -28,7 +28,7 @@ PDFs, and more because neighbours in a corpus are alike."""
 _SENDING_SPREAD = 1.5
 """An upload of late may be so much faster or slower than the rest of it."""
 
-_PAGES_PER_RANGE = 48
+PAGES_PER_RANGE = 48
 """So long a document is parsed by two parsers; see ``ProcessingConfig.pages_per_range``."""
 
 
@@ -109,9 +109,7 @@ class Pace:
         rates = [rate for rate in (self._overall.rate, self._late.rate) if rate]
         if outlook.left is None or not self._last.pages or not rates:
             return None
-        least, most = forecast(
-            outlook.left, outlook.unevenness, rates, parsers, longest=outlook.longest
-        )
+        least, most = _forecast(outlook.left, outlook, rates, parsers)
         if bytes_to_send and (rate := self.bytes_sent_per_second()):
             sending = bytes_to_send / rate
             return max(least, sending / _SENDING_SPREAD), max(most, sending * _SENDING_SPREAD)
@@ -125,45 +123,25 @@ class Pace:
         return float(getattr(self._last, what) - getattr(first, what)) / seconds
 
 
-def forecast(
-    left: Expected,
-    unevenness: float,
-    rates: Sequence[float],
-    parsers: Parsers,
-    *,
-    longest: float = 0.0,
+def _forecast(
+    left: Expected, outlook: Outlook, rates: Sequence[float], parsers: Parsers
 ) -> tuple[float, float]:
-    """Return the seconds that some work takes, in nine of ten cases between these two.
+    """Return the seconds left, in nine of ten cases between these two.
 
-    Parameters
-    ----------
-    left : Expected
-        The work.
-    unevenness : float
-        Of the documents that showed the rates.
-    rates : sequence of float
-        Work that one parser does in a second, in one or more opinions.
-    parsers : Parsers
-        Who does it.
-    longest : float
-        So much work is in one document, at least.
-
-    Notes
-    -----
     Documents that are taken in turn end between two times (Graham's bounds): that of the work
     shared evenly, or of the longest document alone, and the former with the longest document
     begun last.
     """
     if left.total <= 0:
         return 0.0, 0.0
-    scatter = _TEMPO_SCATTER * (unevenness + left.unevenness)
+    scatter = _TEMPO_SCATTER * (outlook.unevenness + left.unevenness)
     spread = 1 + CERTAINTY * sqrt(left.doubt**2 + scatter)
     evenly = left.total / parsers.total
-    least = max(evenly, _alone(longest, parsers))
-    most = evenly + _alone(left.largest, parsers) * (1 - 1 / parsers.total)
+    least = max(evenly, alone(outlook.longest, parsers))
+    most = evenly + alone(left.largest, parsers) * (1 - 1 / parsers.total)
     return least / max(rates) / spread, most / min(rates) * spread
 
 
-def _alone(work: float, parsers: Parsers) -> float:
+def alone(work: float, parsers: Parsers) -> float:
     """Return how much of a document's work its busiest parser has, if nobody else has any."""
-    return work / max(1.0, min(parsers.together, work / _PAGES_PER_RANGE))
+    return work / max(1.0, min(parsers.together, work / PAGES_PER_RANGE))

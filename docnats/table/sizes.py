@@ -22,10 +22,11 @@ kind, they grow as the bytes: the fit decides."""
 _EXPONENT_TRUST = 6.0
 """How firmly that is believed: as if so many documents e times apart in size had shown it."""
 
-_STEEPEST = 1.3
-"""The largest power: files of one kind have a part, fonts for example, of constant size."""
+_FLATTEST, _STEEPEST = -0.5, 1.3
+"""The powers there are: scans are large and have few pages, books small ones and many; files of
+one kind have a part of constant size, fonts for example."""
 
-_LINE_TRUST = 2.0
+_LINE_TRUST = 1.0
 """Documents of a class of size that weigh as much as what the other classes say of it."""
 
 _SCATTER = 1.0
@@ -108,11 +109,6 @@ class _Class(NamedTuple):
         return log(self.bytes / self.documents + 1)
 
     @property
-    def y(self) -> float:
-        """The logarithm of their mean amount; that of few is low on average, by Jensen."""
-        return log(self.total / self.documents) + _SCATTER / (2 * self.documents)
-
-    @property
     def freedom(self) -> int:
         """How many of them could scatter around their mean."""
         return max(self.documents - 1, 0)
@@ -134,19 +130,24 @@ class _Line(NamedTuple):
     x_squares: float
     weight: float
     scatter: float
+    misfit: float
 
     @classmethod
     def through(cls, classes: list[_Class]) -> _Line:
         weight = sum(c.documents for c in classes)
-        x = sum(c.documents * c.x for c in classes) / weight
-        y = sum(c.documents * c.y for c in classes) / weight
-        x_squares = sum(c.documents * (c.x - x) ** 2 for c in classes)
-        products = sum(c.documents * (c.x - x) * (c.y - y) for c in classes)
-        slope = (products + _EXPONENT_TRUST * _EXPONENT) / (x_squares + _EXPONENT_TRUST)
-        scatter = sum(c.scatter for c in classes) + _LINE_TRUST * _SCATTER
-        slope = min(max(slope, 0.0), _STEEPEST)
         freedom = sum(c.freedom for c in classes) + _LINE_TRUST
-        return cls(x, y, slope, x_squares, weight, scatter / freedom)
+        scatter = (sum(c.scatter for c in classes) + _LINE_TRUST * _SCATTER) / freedom
+        # The logarithm of the mean of a few is low on average, by Jensen.
+        ys = [log(c.total / c.documents) + scatter / (2 * c.documents) for c in classes]
+        points = [(c.documents, c.x, y) for c, y in zip(classes, ys, strict=True)]
+        x = sum(n * at for n, at, _ in points) / weight
+        y = sum(n * level for n, _, level in points) / weight
+        x_squares = sum(n * (at - x) ** 2 for n, at, _ in points)
+        products = sum(n * (at - x) * (level - y) for n, at, level in points)
+        slope = (products + _EXPONENT_TRUST * _EXPONENT) / (x_squares + _EXPONENT_TRUST)
+        slope = min(max(slope, _FLATTEST), _STEEPEST)
+        misfit = sum(n * (level - y - slope * (at - x)) ** 2 for n, at, level in points) / weight
+        return cls(x, y, slope, x_squares, weight, scatter, misfit)
 
     def mean(self, x: float) -> float:
         return exp(self.y + self.slope * (x - self.x))
@@ -154,7 +155,7 @@ class _Line(NamedTuple):
     def doubt(self, x: float, gap: float) -> float:
         """Return the relative standard deviation of :meth:`mean`."""
         away = (x - self.x) ** 2 / (self.x_squares + _EXPONENT_TRUST)
-        return sqrt(self.scatter * (1 / self.weight + away) + (_BEND * gap) ** 2)
+        return sqrt(self.scatter * (1 / self.weight + away) + self.misfit + (_BEND * gap) ** 2)
 
 
 class SizeModel:

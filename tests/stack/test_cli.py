@@ -109,6 +109,18 @@ def test_up_takes_a_number_of_workers_or_auto(home: Path) -> None:
         assert "or auto" in done.stderr
 
 
+def test_estimate_tells_what_all_would_take(home: Path, tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"{number}.pdf").write_bytes(text_pdf(1 + number % 3))
+    done = run("estimate", tmp_path, "--sample", "6", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["documents"], told["sampled"], told["complete"]) == (30, 6, False)
+    assert told["pages"]["low"] <= 60 <= told["pages"]["high"]
+    listed = run("jobs", told["batch"], "--json")
+    assert len(listed.stdout.splitlines()) == 6
+
+
 def test_a_missing_file_is_a_usage_error_without_a_traceback(home: Path) -> None:
     done = run("submit", "nowhere.pdf")
     assert done.returncode == 2
@@ -163,7 +175,18 @@ def test_gc_shows_what_is_left_over_and_deletes_it_on_request(
     assert (wrong.returncode, "length of time" in wrong.stderr) == (2, True)
 
 
-COMMANDS = ["demo", "up", "worker", "submit", "jobs", "dead-letters", "requeue", "health", "gc"]
+COMMANDS = [
+    "demo",
+    "up",
+    "worker",
+    "submit",
+    "estimate",
+    "jobs",
+    "dead-letters",
+    "requeue",
+    "health",
+    "gc",
+]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
