@@ -29,6 +29,7 @@ __all__ = [
     "JobRecord",
     "JobState",
     "JobUrls",
+    "KnownResult",
     "Outage",
     "PageProgress",
     "Poison",
@@ -202,6 +203,10 @@ class JobRecord(_Record):
         Times that a worker handed it back alive: told to stop, or after a passing fault.
     result_key : str or None
         S3 prefix of the result objects, once the job is done.
+    reused_from : str or None
+        The job that made the result, where an earlier one was given for a known document.
+    cleaned_at : datetime or None
+        When it was cleaned up, if objects of it were kept since other jobs need them.
     options : dict
         The processor's options without secrets.
     """
@@ -227,6 +232,8 @@ class JobRecord(_Record):
     started_at: AwareDatetime | None = None
     finished_at: AwareDatetime | None = None
     result_key: str | None = None
+    reused_from: str | None = None
+    cleaned_at: AwareDatetime | None = None
     processor: str = "docling-parse"
     processing_timeout: float = 600
     options: dict[str, JsonValue] = Field(default_factory=dict)
@@ -374,7 +381,13 @@ class PageProgress(_Record):
 
 
 class WorkerInfo(_Record):
-    """A live worker's entry in the registry."""
+    """A live worker's entry in the registry.
+
+    Attributes
+    ----------
+    versions : dict
+        Of what makes results, by processor: others may make other ones.
+    """
 
     worker: str
     host: str
@@ -383,6 +396,7 @@ class WorkerInfo(_Record):
     processors: tuple[str, ...]
     jobs: tuple[str, ...] = ()
     version: str
+    versions: dict[str, str] = Field(default_factory=dict)
     started_at: AwareDatetime
 
 
@@ -407,6 +421,28 @@ class Poison(_Record):
     processing_timeout: float
     memory_limit: int
     seen_at: AwareDatetime
+
+
+class KnownResult(_Record):
+    """The result that a document is known to have; only a cache of the job table.
+
+    Attributes
+    ----------
+    job_id, batch : str
+        The job that made it.
+    s3_bucket, s3_key : str
+        Where its document is.
+    result_key : str
+        S3 prefix of the result objects.
+    """
+
+    job_id: str
+    batch: str
+    s3_bucket: str
+    s3_key: str
+    result_key: str
+    bytes: int
+    pages: int
 
 
 class SenderInfo(_Record):

@@ -33,6 +33,7 @@ __all__ = [
     "new_job_id",
     "new_watcher",
     "owner",
+    "part_key",
     "poison_key",
     "probe_key",
     "raw_key",
@@ -74,6 +75,11 @@ def result_key(request_id: str) -> str:
 def result_part(request_id: str, part: str) -> str:
     """Return the S3 key of one result object, for example of ``words.parquet``."""
     return f"{result_key(request_id)}{part}"
+
+
+def part_key(result_key: str, part: str) -> str:
+    """Return the S3 key of one result object of those under a job record's ``result_key``."""
+    return f"{result_key}{part}"
 
 
 def probe_key() -> str:
@@ -296,6 +302,29 @@ class Names:
     def poison_key_of(self, subject: str) -> str:
         """Return the key that a subject of the poison bucket stands for."""
         return subject.removeprefix(f"$KV.{self.poison_bucket}.")
+
+    @property
+    def results_bucket(self) -> str:
+        """The KV bucket of documents whose results are known."""
+        return f"docnats-{self.namespace}-results"
+
+    @property
+    def results_stream(self) -> str:
+        """The stream that holds the bucket of known results."""
+        return f"KV_{self.results_bucket}"
+
+    @property
+    def results_filter(self) -> str:
+        """The subjects that stand for the keys of known results."""
+        return f"$KV.{self.results_bucket}.>"
+
+    def result_subject(self, key: str) -> str:
+        """Return the subject that stands for the key of a known result: a :func:`poison_key`."""
+        return f"$KV.{self.results_bucket}.{key}"
+
+    def results_of(self, sha256: str) -> str:
+        """Return the subjects of all that is known of one document."""
+        return f"$KV.{self.results_bucket}.{_token(sha256)}.*"
 
     @property
     def sending_bucket(self) -> str:

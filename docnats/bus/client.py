@@ -10,6 +10,7 @@ from docnats.bus.connection import Connection
 from docnats.bus.dead_letters import DeadLetters
 from docnats.bus.jobs import JobQueue
 from docnats.bus.poison import PoisonNotes
+from docnats.bus.results import KnownResults
 from docnats.bus.schema import ensure
 from docnats.bus.senders import Senders
 from docnats.bus.signals import Signals
@@ -20,7 +21,7 @@ from docnats.names import Names
 __all__ = ["NatsBus"]
 
 
-class NatsBus(JobQueue, DeadLetters, JobStates, PoisonNotes, Senders, Signals):
+class NatsBus(JobQueue, DeadLetters, JobStates, KnownResults, PoisonNotes, Senders, Signals):
     """The control bus over NATS JetStream; implements :class:`~docnats.bus.port.Bus`.
 
     An async context manager. A lost connection is opened again for ever; meanwhile each call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
@@ -14,6 +14,7 @@ from docnats.models import (
     JobMessage,
     JobRecord,
     JobUrls,
+    KnownResult,
     PageProgress,
     Poison,
     SenderInfo,
@@ -385,6 +386,15 @@ class Bus(Protocol):
 
         After a lost connection the current ones come again.
         """
+
+    async def put_results(self, results: Mapping[str, KnownResult]) -> None:
+        """Note results by the keys of their documents, in place of what was noted before."""
+
+    async def known_results(self, keys: Sequence[str]) -> list[KnownResult | None]:
+        """Return what is noted under some keys, as the leader has it, in their order."""
+
+    async def forget_results(self, sha256s: Iterable[str] | None = None) -> None:
+        """Forget all that is known of some documents, or of all."""
 
     def tell_progress(self, progress: PageProgress) -> None:
         """Tell whoever listens how far a job is; lossy, returns at once."""

@@ -35,6 +35,9 @@ KEPT = 30 * _DAY
 MAX_POISON = 10_000
 """Notes on poison, 13 MB in each worker, which holds them all. The oldest make room."""
 
+MAX_RESULTS = 1_000_000
+"""Known results, about half a GB on disk; the oldest make room."""
+
 MAX_WAITING = 8192
 """Workers that may wait for a job at a time; it cannot be changed later."""
 
@@ -177,6 +180,14 @@ def _streams(names: Names, replicas: int) -> list[dict[str, Any]]:
             "discard": "old",
             "max_msgs": MAX_POISON,
             "max_age": KEPT,
+        },
+        {
+            **common,
+            **bucket,
+            "name": names.results_stream,
+            "subjects": [names.results_filter],
+            "discard": "old",
+            "max_msgs": MAX_RESULTS,
         },
         {
             **common,

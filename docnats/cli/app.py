@@ -217,7 +217,7 @@ def submit(
         float | None, typer.Option(min=1, help="Seconds one document may take.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Try documents again that are known to kill the parser.")
+        bool, typer.Option("--force", help="Process documents anew, whatever is known of them.")
     ] = False,
     as_json: Json = False,
 ) -> None:

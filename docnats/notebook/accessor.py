@@ -252,7 +252,8 @@ class JobsAccessor:
         >>> jobs.docnats.dataset().count_rows()  # doctest: +SKIP
         """
         session = current_session()
-        return session.run(session.service().dataset_of(list(self._rows.done()), part))
+        done, places = list(self._rows.done()), self._places()
+        return session.run(session.service().dataset_of(done, part, places=places))
 
     def text(self) -> pd.DataFrame:
         """Return one row a job that is done: ``job_id``, ``filename`` and its whole ``text``.
@@ -323,7 +324,8 @@ class JobsAccessor:
         session, job = current_session(), self._one_done(job_id)
         service = session.service()
         names = {job.job_id: job.filename}
-        words = session.run(service.fetch_table([job.job_id], WORDS, names=names))
+        places = {job.job_id: job.result_key or ""}
+        words = session.run(service.fetch_table([job.job_id], WORDS, names=names, places=places))
         pdf = session.run(service.fetch_source(job))
         return page_view(pdf, words, page=page, filename=job.filename, password=password)
 
@@ -369,6 +371,13 @@ class JobsAccessor:
         session = current_session()
         return session.run(session.service().find(keys))
 
+    def _places(self) -> dict[str, str]:
+        """Return the ``result_key`` of the done jobs by id; from NATS where the rows lack it."""
+        places = self._rows.result_keys()
+        if places is None:
+            places = {job.job_id: job.result_key for job in self._records() if job.result_key}
+        return places
+
     def _updated(self, records: Sequence[JobRecord]) -> pd.DataFrame:
         return self._rows.updated({key_of(job): job for job in records})
 
@@ -376,7 +385,9 @@ class JobsAccessor:
         session = current_session()
         done = self._rows.done()
         stored = columns and [name for name in columns if name != _FILENAME]
-        found = session.service().fetch_table(list(done), part, stored, names=done)
+        found = session.service().fetch_table(
+            list(done), part, stored, names=done, places=self._places()
+        )
         frame: pd.DataFrame = session.run(found).to_pandas(split_blocks=True, self_destruct=True)
         if columns and _FILENAME in columns:
             frame.insert(1, _FILENAME, frame["job_id"].map(done).astype("category"))

@@ -66,8 +66,9 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     custom_prompt : str, optional
         Not available in this version; refused.
     force : bool
-        Try documents again that are known to kill the parser. Without it, a document that
-        did so before fails at once, with the earlier reason, until docling-parse is updated.
+        Process documents anew whatever is known of them. Without it, a local file that was
+        processed before, in the same way, is done at once with the earlier result and not
+        uploaded; one that killed the parser fails at once, until docling-parse is updated.
     on_interrupt : {"continue", "cancel"}
         What becomes of the batch when the waiting is interrupted (the kernel's stop button,
         Ctrl-C): it goes on in the background, or its jobs are cancelled.
@@ -79,8 +80,8 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     pandas.DataFrame
         One row a job in the order of the sources: ``job_id, batch, filename, state, pages,
         pages_failed, bytes, attempt, worker, error_type, error, submitted_at, started_at,
-        finished_at, seconds, sha256, result_key``. A document that cannot be processed is a
-        row whose ``state`` is ``failed``, never an exception.
+        finished_at, seconds, sha256, result_key, reused_from``. A document that cannot be
+        processed is a row whose ``state`` is ``failed``, never an exception.
 
     Raises
     ------
@@ -244,7 +245,7 @@ def process_pdf_with_s3_sync(
     password : str, optional
         Opens an encrypted PDF.
     force : bool
-        Try it again even if it is known to kill the parser.
+        Process it anew even if its result is known, or that it kills the parser.
 
     Returns
     -------

@@ -55,6 +55,13 @@ class JobRows:
         rows = zip(keys, names, done, strict=True)
         return {key[1]: str(name) for key, name, wanted in rows if key is not None and wanted}
 
+    def result_keys(self) -> dict[str, str] | None:
+        """Return the ``result_key`` of the jobs by id; None: the frame has no such column."""
+        if "result_key" not in self._frame.columns:
+            return None
+        rows = zip(self._row_keys(), self._frame["result_key"], strict=True)
+        return {key[1]: str(place) for key, place in rows if key and not pd.isna(place)}
+
     def updated(self, records: Mapping[JobKey, JobRecord]) -> pd.DataFrame:
         """Return the frame with the job columns that it has brought up to date.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
-from docnats.bus import Bus
+from docnats.bus import Bus, StateEntry
 from docnats.errors import DocnatsError
-from docnats.models import JobRecord
-from docnats.names import RAW_PREFIX, RESULT_PARTS, result_part
+from docnats.models import JobRecord, JobState, utc_now
+from docnats.names import RAW_PREFIX, RESULT_PARTS, part_key, result_key
 from docnats.service.cancel import cancel_jobs
-from docnats.service.history import entries_of, key_of, named
+from docnats.service.history import JobKey, entries_of, key_of, named
 from docnats.storage import Storage
 
 __all__ = ["clean_up_jobs", "delete_objects", "give_up", "uploaded"]
@@ -36,7 +36,8 @@ async def clean_up_jobs(bus: Bus, storage: Storage, jobs: Iterable[JobRecord]) -
         A job has not ended; nothing was deleted.
     """
     known = {key_of(job): job for job in jobs}
-    known |= {key: entry.record for key, entry in (await entries_of(bus, known)).items()}
+    entries = await entries_of(bus, known)
+    known |= {key: entry.record for key, entry in entries.items()}
     active = [job.filename for job in known.values() if not job.terminal]
     if active:
         raise DocnatsError(
@@ -44,14 +45,34 @@ async def clean_up_jobs(bus: Bus, storage: Storage, jobs: Iterable[JobRecord]) -
             f"({named(active)}): wait for them, cancel them or leave their rows out; nothing was "
             "deleted"
         )
-    # A retry reads the upload of the job it repeats.
-    needed = {
-        entry.record.s3_key
-        for entry in await bus.states()
-        if not entry.record.terminal and uploaded(entry.record, storage)
-    }
+    # Forgotten first: from here on, no new job is given these results.
+    await bus.forget_results(job.sha256 for job in known.values() if job.sha256)
+    needed = _needed_by_others(await bus.states(), known, storage)
     await delete_objects(storage, list(known.values()), keep=needed)
+    kept = [
+        entry for entry in entries.values() if needed.intersection(_keys(entry.record, storage))
+    ]
+    # Those count no more when the others are cleaned up, which then deletes what was kept.
+    cleaned = [StateEntry(e.record.but(cleaned_at=utc_now()), e.revision) for e in kept]
+    await bus.update_states(cleaned)
     return len(known)
+
+
+def _needed_by_others(
+    entries: Iterable[StateEntry], cleaned: Container[JobKey], storage: Storage
+) -> set[str]:
+    """Return the keys of what jobs use that are not being cleaned up.
+
+    A retry reads the upload of the job it repeats; a known document has an earlier job's
+    result, and its upload to be shown or retried with.
+    """
+    needed: set[str] = set()
+    for record in (entry.record for entry in entries if key_of(entry.record) not in cleaned):
+        if not record.terminal and uploaded(record, storage):
+            needed.add(record.s3_key)
+        elif record.state is JobState.DONE and record.cleaned_at is None:
+            needed.update(_keys(record, storage))
+    return needed
 
 
 async def give_up(bus: Bus, storage: Storage, jobs: Sequence[JobRecord], *, clean_up: bool) -> None:
@@ -63,7 +84,8 @@ async def give_up(bus: Bus, storage: Storage, jobs: Sequence[JobRecord], *, clea
         async with asyncio.timeout(GIVE_UP_SECONDS):
             await cancel_jobs(bus, jobs)
             if clean_up:
-                await delete_objects(storage, jobs)
+                # What an earlier job made is not theirs to delete.
+                await delete_objects(storage, [job for job in jobs if not job.reused_from])
     except (DocnatsError, TimeoutError) as error:
         names = named([job.filename for job in jobs])
         log.warning("not cancelled and cleaned up: %s: %s", names, error or "no answer in time")
@@ -73,9 +95,14 @@ async def delete_objects(
     storage: Storage, jobs: Sequence[JobRecord], keep: Iterable[str] = ()
 ) -> None:
     """Delete the results and uploads of jobs, apart from the keys to keep."""
-    keys = {job.s3_key for job in jobs if uploaded(job, storage)}.difference(keep)
-    keys.update(result_part(job.job_id, part) for job in jobs for part in RESULT_PARTS)
-    await storage.delete(sorted(keys))
+    keys = {key for job in jobs for key in _keys(job, storage)}
+    await storage.delete(sorted(keys.difference(keep)))
+
+
+def _keys(job: JobRecord, storage: Storage) -> set[str]:
+    prefix = job.result_key or result_key(job.job_id)
+    keys = {part_key(prefix, part) for part in RESULT_PARTS}
+    return keys | {job.s3_key} if uploaded(job, storage) else keys
 
 
 def uploaded(job: JobRecord, storage: Storage) -> bool:

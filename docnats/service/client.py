@@ -72,7 +72,8 @@ class S3DocumentClient(Connected):
         custom_prompt : str, optional
             Not available in this version; refused.
         force : bool
-            Try documents again that are known to kill the parser.
+            Process documents again whose results are known, or that are known to kill the
+            parser.
 
         Returns
         -------
@@ -117,7 +118,7 @@ class S3DocumentClient(Connected):
         custom_prompt : str, optional
             Not available in this version; refused.
         force : bool
-            Try it again even if it is known to kill the parser.
+            Process it anew even if its result is known, or that it kills the parser.
 
         Raises
         ------
@@ -304,6 +305,7 @@ class S3DocumentClient(Connected):
         columns: Sequence[str] | None = None,
         *,
         names: Mapping[str, str] | None = None,
+        places: Mapping[str, str] | None = None,
     ) -> pa.Table:
         """Read ``pages.parquet`` or ``words.parquet`` of many done jobs as one table.
 
@@ -313,6 +315,8 @@ class S3DocumentClient(Connected):
             Read only these; ``job_id`` comes first in any case.
         names : mapping, optional
             The documents' names by job id, for the error message.
+        places : mapping, optional
+            The jobs' ``result_key`` by job id; needed for those that have ``reused_from``.
 
         Raises
         ------
@@ -322,7 +326,7 @@ class S3DocumentClient(Connected):
             Results were cleaned up; the message names the documents.
         """
         return await results.fetch_table(
-            self.storage.patient(), job_ids, part, columns, names or {}
+            self.storage.patient(), job_ids, part, columns, names or {}, places
         )
 
     async def dataset(
@@ -352,14 +356,20 @@ class S3DocumentClient(Connected):
         It reads S3 with the credentials of this moment; open it again when they have ended.
         """
         jobs = (await self.attach(batch)).table.records()
-        done = [job.job_id for job in jobs if job.state is JobState.DONE]
-        return await self.dataset_of(done, part, columns)
+        done = [job for job in jobs if job.state is JobState.DONE]
+        places = {job.job_id: job.result_key for job in done if job.result_key}
+        return await self.dataset_of([job.job_id for job in done], part, columns, places=places)
 
     async def dataset_of(
-        self, job_ids: Sequence[str], part: Part = "words", columns: Sequence[str] | None = None
+        self,
+        job_ids: Sequence[str],
+        part: Part = "words",
+        columns: Sequence[str] | None = None,
+        *,
+        places: Mapping[str, str] | None = None,
     ) -> pyarrow.dataset.Dataset:
-        """Return the results of done jobs as a dataset; see :meth:`dataset`."""
-        return await open_dataset(self.storage, job_ids, part, columns)
+        """Return the results of done jobs as a dataset; ``places`` as in :meth:`fetch_table`."""
+        return await open_dataset(self.storage, job_ids, part, columns, places)
 
     async def explain(self, jobs: Iterable[JobRecord]) -> list[Explanation]:
         """Say for each job that did not end well what happened and what to do.

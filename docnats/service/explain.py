@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from docnats.errors import ErrorType, JobFailed, JobTimeout, ObjectMissing
 from docnats.models import JobRecord, JobState
-from docnats.names import PAGES, result_part
+from docnats.names import PAGES, part_key, result_key
 from docnats.storage import Storage
 
 __all__ = ["Explanation", "explain_jobs", "failure_of"]
@@ -104,6 +104,8 @@ def _sentence(error: str | None) -> str:
 
 
 def _tried(job: JobRecord) -> str:
+    if job.reused_from:
+        return f"Nothing: the result of job {job.reused_from} was given."
     if not job.attempt:
         return "No worker has begun it."
     attempts = "1 attempt" if job.attempt == 1 else f"{job.attempt} attempts"
@@ -129,7 +131,7 @@ def _pages_named(error: str) -> tuple[int, ...]:
 
 async def _failed_pages(storage: Storage, job: JobRecord) -> list[tuple[int, str]] | None:
     try:
-        data = await storage.get_bytes(result_part(job.job_id, PAGES))
+        data = await storage.get_bytes(part_key(job.result_key or result_key(job.job_id), PAGES))
     except ObjectMissing:
         return None
     table = pq.read_table(pa.BufferReader(data), columns=["page_no", "error"])

@@ -81,6 +81,8 @@ async def collect_leftovers(
     if delete and leftovers:
         if not known.owns_some_of(found):
             raise ConfigError(_STRANGERS.format(bucket=storage.bucket))
+        if any(one.kind is LeftoverKind.RESULT for one in leftovers):
+            await bus.forget_results()  # results that no row tells of may be known there
         await storage.delete([key for one in leftovers for key in one.keys])
         await storage.abort([one.upload for one in leftovers if one.upload])
         log.info("deleted %d leftovers of %s", len(leftovers), storage.bucket)
@@ -134,11 +136,14 @@ class _Knowledge:
         other namespaces.
     documents : set of str
         Keys that some job reads, has read or may read again.
+    results : set of str
+        Jobs whose results other jobs were given.
     """
 
     states: dict[str, JobState]
     strangers: set[str]
     documents: set[str]
+    results: set[str]
 
     @classmethod
     async def read(cls, bus: Bus, bucket: str) -> _Knowledge:
@@ -153,6 +158,7 @@ class _Knowledge:
             states={record.job_id: record.state for record in records},
             strangers=queued | buried | await bus.foreign_jobs(),
             documents={key for place, key in needed if place == bucket},
+            results={record.reused_from for record in records if record.reused_from},
         )
 
     def owns_some_of(self, contents: _Contents) -> bool:
@@ -164,6 +170,12 @@ class _Knowledge:
         if key in self.documents or job_id in self.strangers:
             return None
         return "its job was never sent" if job_id in self.states else "no job refers to it"
+
+    def why_no_result(self, job_id: str) -> str | None:
+        """Tell why no job needs a result; None if one does."""
+        if job_id in self.results:
+            return None
+        return self.why_not(job_id, ACTIVE | {JobState.DONE})
 
     def why_not(self, job_id: str | None, needed: frozenset[JobState]) -> str | None:
         """Tell why nothing of a job is needed; None if it is in a state that needs it."""
@@ -190,7 +202,7 @@ def _leftovers(found: _Contents, known: _Knowledge) -> Iterable[Leftover]:
         if why := known.why_no_document(stored.key):
             yield _leftover(LeftoverKind.DOCUMENT, stored.key, [stored], why)
     for job_id, parts in found.results.items():
-        if why := known.why_not(job_id, ACTIVE | {JobState.DONE}):
+        if why := known.why_no_result(job_id):
             yield _leftover(LeftoverKind.RESULT, result_key(job_id), parts, why)
     for stored in found.probes:
         yield _leftover(LeftoverKind.PROBE, stored.key, [stored], "a health check was cut short")

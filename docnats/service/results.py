@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from docnats.errors import ObjectMissing, TableError, ungrouped
 from docnats.models import JobRecord
-from docnats.names import DOCUMENT, PAGES, WORDS, result_key, result_part
+from docnats.names import DOCUMENT, PAGES, WORDS, part_key, result_key
 from docnats.service.history import named
 from docnats.storage import Storage
 
@@ -107,7 +107,8 @@ async def fetch_document(storage: Storage, job: JobRecord) -> DocumentResult:
     ObjectMissing
         The result was cleaned up.
     """
-    parts = (result_part(job.job_id, part) for part in (DOCUMENT, PAGES, WORDS))
+    prefix = job.result_key or result_key(job.job_id)
+    parts = (part_key(prefix, part) for part in (DOCUMENT, PAGES, WORDS))
     try:
         document, pages, words = await asyncio.gather(*map(storage.get_bytes, parts))
     except ObjectMissing as error:
@@ -138,6 +139,7 @@ async def fetch_table(
     part: str,
     columns: Sequence[str] | None,
     names: Mapping[str, str],
+    places: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """Read one result table of many jobs into one, with their ``job_id`` in the first column.
 
@@ -149,6 +151,8 @@ async def fetch_table(
         Only these columns.
     names : mapping
         The documents' names by job id.
+    places : mapping, optional
+        The jobs' ``result_key`` by job id, for those that were given an earlier result.
 
     Raises
     ------
@@ -162,7 +166,8 @@ async def fetch_table(
 
     async def fetch(job_id: str) -> bytes | None:
         try:
-            return await storage.get_bytes(result_part(job_id, part))
+            prefix = (places or {}).get(job_id) or result_key(job_id)
+            return await storage.get_bytes(part_key(prefix, part))
         except ObjectMissing:
             missing.append(names.get(job_id, job_id))
             return None

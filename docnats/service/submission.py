@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -13,6 +13,7 @@ from docnats.config import ProcessingConfig
 from docnats.errors import ErrorType, StorageError, ungrouped
 from docnats.models import SECRET_OPTIONS, JobMessage, JobRecord, JobState, JobUrls, utc_now
 from docnats.names import new_job_id, raw_key
+from docnats.service.known import Library
 from docnats.service.presence import Presence
 from docnats.service.signing import signed_urls
 from docnats.service.sources import Source
@@ -42,7 +43,7 @@ class Submission:
     options : mapping
         The processor's options.
     force : bool
-        Try documents again that are known to kill the parser.
+        Process documents again whose results are known, or that are known to kill the parser.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class Submission:
         self._jobs = [
             (source, self._new_record(position, source)) for position, source in enumerate(sources)
         ]
+        self._library = Library(self._bus, options)
+        self._unknown: asyncio.Queue[tuple[Source, JobRecord] | None] = asyncio.Queue(_GROUP)
         self._sent: asyncio.Queue[StateEntry | None] = asyncio.Queue(maxsize=4 * _GROUP)
         self._cancelled: set[str] = set()
         self._presence = Presence(bus, batch)
@@ -117,14 +120,13 @@ class Submission:
 
     async def send(self) -> None:
         """Upload every document and queue its job; a file that fails is a failed row."""
-        # The longest first: one that is begun last would keep all but one parser waiting.
-        jobs = iter(sorted(self._jobs, key=lambda job: job[0].size, reverse=True))
         with ungrouped():
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tell_all())
                 async with asyncio.TaskGroup() as lanes:
+                    lanes.create_task(self._sort_out())
                     for _ in range(min(self._config.max_uploads, len(self._jobs))):
-                        lanes.create_task(self._upload_all(jobs))
+                        lanes.create_task(self._upload_all())
                 await self._sent.put(None)
         await self._presence.end()
 
@@ -136,14 +138,32 @@ class Submission:
         """Upload no more of these jobs' documents: they were cancelled."""
         self._cancelled.update(job_ids)
 
-    async def _upload_all(self, jobs: Iterator[tuple[Source, JobRecord]]) -> None:
-        for source, record in jobs:
+    async def _sort_out(self) -> None:
+        """Answer what is known; hand on the rest to be uploaded, and None at the end."""
+        # The longest first: one that is begun last would keep all but one parser waiting.
+        jobs = sorted(self._jobs, key=lambda job: job[0].size, reverse=True)
+        for first in range(0, len(jobs), _GROUP):
             if self._presence.taken_for_dead:
-                return
+                break
+            group = jobs[first : first + _GROUP]
+            known = [None] * len(group) if self._force else await self._library.look_up(group)
+            for job, answered in zip(group, known, strict=True):
+                if answered is None:
+                    await self._unknown.put(job)
+                elif answered.job_id not in self._cancelled:
+                    await self._sent.put(StateEntry(answered, self._revisions[answered.job_id]))
+        await self._unknown.put(None)
+
+    async def _upload_all(self) -> None:
+        while (job := await self._unknown.get()) is not None:
+            source, record = job
+            if self._presence.taken_for_dead:
+                continue  # to the end, so that nobody waits to hand on more
             if record.job_id in self._cancelled:
                 continue
             sent = await self._upload(source, record)
             await self._sent.put(StateEntry(sent, self._revisions[record.job_id]))
+        self._unknown.put_nowait(None)  # for the next lane; the one just taken left room
 
     async def _upload(self, source: Source, record: JobRecord) -> JobRecord:
         if source.size > self._config.max_file_size:

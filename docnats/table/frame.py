@@ -38,6 +38,7 @@ _DTYPES: dict[str, Any] = {
     "seconds": "Float64",
     "sha256": TEXT,
     "result_key": TEXT,
+    "reused_from": TEXT,
 }
 COLUMNS = tuple(_DTYPES)
 """The columns of the job table, in their order."""

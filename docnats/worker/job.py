@@ -175,6 +175,7 @@ class Job:
         await self._write_patiently(record)
         if record.terminal:
             await self._claim.lease.ack()
+            self._tools.notes.add(self.message, record)
             log.info("job %s: %s (%s)", self.job_id, record.state, record.filename)
         else:
             log.warning("job %s: handed back: %s", self.job_id, record.error)

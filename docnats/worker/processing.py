@@ -18,6 +18,7 @@ from docnats.pool import ParserPool
 from docnats.worker.bisection import DEATHS
 from docnats.worker.claim import Claim
 from docnats.worker.document import OnProgress, PageRange, ParsedDocument, parse_document
+from docnats.worker.known import ResultNotes
 from docnats.worker.outcome import stalled
 from docnats.worker.quarantine import Quarantine
 from docnats.worker.retries import Pause
@@ -42,6 +43,7 @@ class Tools:
     transfer: Transfer
     pool: ParserPool
     quarantine: Quarantine
+    notes: ResultNotes
     pause: Pause
     config: ProcessingConfig
     max_deliver: int

@@ -11,6 +11,7 @@ from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.config.machine import most_parsers
 from docnats.pool import ParserPool
 from docnats.storage import PresignedHttp, S3Storage
+from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
 from docnats.worker.retries import Pause
@@ -64,6 +65,7 @@ async def run_worker(
             transfer=Transfer(storage, http, bus, own_credentials=await storage.has_credentials()),
             pool=pool,
             quarantine=Quarantine(bus, processing.memory_limit),
+            notes=ResultNotes(bus),
             pause=Pause(),
             config=processing,
             max_deliver=nats.max_deliver,

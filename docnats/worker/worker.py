@@ -13,6 +13,7 @@ from docnats.errors import BusError
 from docnats.models import WorkerInfo, utc_now
 from docnats.reconcile import reconcile
 from docnats.worker.job import Job
+from docnats.worker.known import result_version
 from docnats.worker.processing import Tools
 from docnats.worker.versions import package_version
 
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 PULL_SECONDS = 5.0
 """How long one request for jobs stays open on the server, at most a third of a lease: since
 leases are counted from the request on, a new one could seem to have run out already."""
+
+PROCESSORS = ("docling-parse",)
+"""What a worker can put documents through."""
 
 HEARTBEAT_SECONDS = 5.0
 """How often a worker announces itself; the registry forgets it after three missed ones."""
@@ -83,6 +87,7 @@ class Worker:
                 self._listen_for_cancels,
                 self._reconcile,
                 self._tools.quarantine.follow,
+                self._tools.notes.run,
             )
         ]
         services.append(asyncio.create_task(self._wait_for_drain()))
@@ -93,6 +98,7 @@ class Worker:
         finally:
             await _cancel(services)
             await self._finish()
+            await self._tools.notes.flush()
             await self._bus.withdraw(self._tools.worker)
 
     async def _wait_for_drain(self) -> None:
@@ -155,9 +161,10 @@ class Worker:
                 host=platform.node(),
                 pid=os.getpid(),
                 parsers=self._tools.pool.processes,
-                processors=("docling-parse",),
+                processors=PROCESSORS,
                 jobs=tuple(job.job_id for job in self._jobs.values()),
                 version=package_version("docnats"),
+                versions={processor: result_version(processor) for processor in PROCESSORS},
                 started_at=self._started_at,
             )
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -28,6 +28,7 @@ from docnats.models import (
     JobMessage,
     JobRecord,
     JobUrls,
+    KnownResult,
     PageProgress,
     Poison,
     SenderInfo,
@@ -128,6 +129,7 @@ class FakeBus:
         self._letter_ids = count(1)
         self._words: dict[str, tuple[float, GivenUp]] = {}
         self.poison: dict[str, Poison] = {}
+        self.results: dict[str, KnownResult] = {}
         self._deliveries = max_deliver + HAND_BACKS
         self._max_payload = max_payload
         self._worker_ttl = worker_ttl
@@ -339,6 +341,18 @@ class FakeBus:
             yield None
             while True:
                 yield await changes.get()
+
+    async def put_results(self, results: Mapping[str, KnownResult]) -> None:
+        self.results.update(results)
+
+    async def known_results(self, keys: Sequence[str]) -> list[KnownResult | None]:
+        return [self.results.get(key) for key in keys]
+
+    async def forget_results(self, sha256s: Iterable[str] | None = None) -> None:
+        forgotten = None if sha256s is None else set(sha256s)
+        for key in tuple(self.results):
+            if forgotten is None or key.split(".")[0] in forgotten:
+                del self.results[key]
 
     def tell_progress(self, progress: PageProgress) -> None:
         self._progress.tell(progress)

@@ -19,6 +19,7 @@ from docnats.models import (
     JobRecord,
     JobState,
     JobUrls,
+    KnownResult,
     PageProgress,
     Poison,
     SenderInfo,
@@ -478,6 +479,41 @@ async def test_poison_that_was_removed_is_told_as_such(bus: Bus) -> None:
         assert await anext(entries) == PoisonEntry(KEY, None)
         await bus.put_poison(KEY, known)
         assert await anext(entries) == PoisonEntry(KEY, known)
+
+
+# --- known results
+
+
+def known(**changes: object) -> KnownResult:
+    made = KnownResult(
+        job_id="j",
+        batch="b",
+        s3_bucket="documents",
+        s3_key="raw/j.pdf",
+        result_key="processed/j/",
+        bytes=9,
+        pages=1,
+    )
+    return made.but(**changes)
+
+
+async def test_known_results_are_found_by_key_and_the_last_note_counts(bus: Bus) -> None:
+    other = poison_key("ab" * 32, "docling-parse", "7.24", {"n": 1})
+    await bus.put_results({KEY: known(job_id="before")})
+    await bus.put_results({KEY: known(), other: known(job_id="o")})
+    unknown = poison_key("cd" * 32, "docling-parse", "7.24", {})
+    assert await bus.known_results([unknown, other, KEY]) == [None, known(job_id="o"), known()]
+    assert await bus.known_results([]) == []
+
+
+async def test_all_that_is_known_of_a_document_is_forgotten_and_no_other(bus: Bus) -> None:
+    twin = poison_key("ab" * 32, "docling-parse", "7.24", {})
+    other = poison_key("cd" * 32, "docling-parse", "7.24", {})
+    await bus.put_results({KEY: known(), twin: known(), other: known()})
+    await bus.forget_results(["ab" * 32, "ef" * 32])
+    assert await bus.known_results([KEY, twin, other]) == [None, None, known()]
+    await bus.forget_results()
+    assert await bus.known_results([other]) == [None]
 
 
 # --- progress, cancels, workers

@@ -23,6 +23,7 @@ from docnats.parsing import PageError, RangeResult
 from docnats.storage import StoredObject
 from docnats.worker import job as job_module
 from docnats.worker.job import Job, Tools
+from docnats.worker.known import ResultNotes
 from docnats.worker.quarantine import Quarantine
 from docnats.worker.retries import RETRIES, Pause
 from docnats.worker.transfer import Transfer
@@ -64,6 +65,7 @@ class World:
         self.storage = FakeStorage()
         self.pool = pool or ScriptedPool()
         self.quarantine = Quarantine(self.bus, 2 << 30)
+        self.notes = ResultNotes(self.bus)
         self.pause = Pause()
         self.message = JobMessage.model_validate(
             {
@@ -114,6 +116,7 @@ class World:
             transfer=Transfer(self.storage, http, self.bus, own_credentials=own_credentials),
             pool=pool,
             quarantine=self.quarantine,
+            notes=self.notes,
             pause=self.pause,
             config=ProcessingConfig(),
             max_deliver=3,

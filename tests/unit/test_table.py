@@ -30,6 +30,7 @@ CONTRACT = [
     "seconds",
     "sha256",
     "result_key",
+    "reused_from",
 ]
 
 
