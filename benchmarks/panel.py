@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import threading
@@ -17,7 +16,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
 from playwright.sync_api import sync_playwright
 
-from benchmarks.measure import environment, print_table
+from benchmarks.measure import Target, arguments, finish, print_table
 from docnats.models import JobRecord, JobState, Progress, RunningJob, WorkerActivity, utc_now
 from docnats.panel import open_panel
 from tests.browser.jupyterlab import JupyterLab
@@ -48,15 +47,15 @@ def main() -> int:
         [f"{options.jobs:,} jobs, {UPDATES_A_SECOND} Hz", "idle %", "with panel %", "limit %"],
         [[name, f"{idle:.2f}", f"{busy:.2f}", f"{limit:.0f}"] for name, idle, busy, limit in rows],
     )
-    within = all(busy - idle <= limit for _, idle, busy, limit in rows)
-    print(f"\npercent of one core; {'within' if within else 'OVER'} the limits\n")
-    for name, value in environment().items():
-        print(f"{name:<16} {value}")
-    return 0 if within else 1
+    targets = [
+        Target(f"{name}, % of a core", busy - idle, limit) for name, idle, busy, limit in rows
+    ]
+    finish(options.json, {"rows": rows}, targets=targets)
+    return 0 if all(target.reached for target in targets) else 1
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.panel", description=__doc__)
+    parser = arguments("panel", __doc__)
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--no-browser", action="store_true", help="measure the kernel only")

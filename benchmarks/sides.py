@@ -1,6 +1,7 @@
-"""The three ways to parse the same documents that ``benchmarks.throughput`` compares.
+"""Ways to parse the same documents, to be compared.
 
-Each is a context manager that starts its processes and gives a :class:`Side`.
+Each is a context manager that starts its processes and gives a :class:`Side`, whose work is a
+sequence of :class:`Document`.
 """
 
 from __future__ import annotations
@@ -9,50 +10,28 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import docnats
+from benchmarks.documents import Document
+from benchmarks.outside import outside
+from benchmarks.rounds import Side
 from docnats.parsing import ParseOptions, RangeResult, merge_ranges, parse_range
 
 __all__ = [
-    "Document",
-    "Side",
     "bare_parser",
     "end_to_end",
     "parse_bare",
     "parse_public",
     "public_api",
+    "single_process",
+    "text_library",
 ]
 
 PAGES_PER_RANGE: int = docnats.ProcessingConfig.model_fields["pages_per_range"].default
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A PDF that every side can parse."""
-
-    path: Path
-    pages: int
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A way to parse, started.
-
-    Attributes
-    ----------
-    run : callable
-        Parses documents and stores the results; raises when one of them fails.
-    elsewhere : tuple of int
-        Processes that work for it and are not below this one.
-    """
-
-    run: Callable[[Sequence[Document]], None]
-    elsewhere: tuple[int, ...] = ()
 
 
 @contextmanager
@@ -66,7 +45,7 @@ def bare_parser(processes: int) -> Iterator[Side]:
             with tempfile.TemporaryDirectory(prefix="docnats-benchmark-") as folder:
                 _run_bare(pool, documents, Path(folder))
 
-        yield Side(run)
+        yield Side(run, (os.getpid(),))
 
 
 def _run_bare(pool: ProcessPoolExecutor, documents: Sequence[Document], folder: Path) -> None:
@@ -103,7 +82,7 @@ def public_api(processes: int) -> Iterator[Side]:
                 for _ in pool.map(parse_public, paths, folders):
                     pass
 
-        yield Side(run)
+        yield Side(run, (os.getpid(),))
 
 
 @contextmanager
@@ -114,18 +93,47 @@ def end_to_end(processes: int) -> Iterator[Side]:
 
         def run(documents: Sequence[Document]) -> None:
             paths = [document.path for document in documents]
-            jobs = docnats.submit_many(paths, progress="none")
+            jobs = docnats.submit_many(paths, progress="none", force=True)  # not the last result
             bad = jobs[(jobs.state != "done") | (jobs.pages_failed != 0)]
             if len(bad):
                 columns = ["filename", "state", "error_type", "error", "pages_failed"]
                 raise RuntimeError(f"docnats failed on:\n{bad[columns].to_string()}")
 
         try:
-            yield Side(run, tuple(process.pid for process in stack.processes()))
+            yield Side(run, (os.getpid(), *(process.pid for process in stack.processes())))
         finally:
             from docnats.notebook.session import close_session
 
             close_session()
+
+
+@contextmanager
+def single_process(_: int) -> Iterator[Side]:
+    """Parse in this one process, all pages of a document in one go, with docnats's own code."""
+
+    def run(documents: Sequence[Document]) -> None:
+        with tempfile.TemporaryDirectory(prefix="docnats-benchmark-") as folder:
+            for number, document in enumerate(documents):
+                parse_bare(document.path, _new_folder(Path(folder), number))
+
+    yield Side(run, (os.getpid(),))
+
+
+@contextmanager
+def text_library(package: str, processes: int) -> Iterator[tuple[Side, dict[str, str]]]:
+    """Start another library that reads text from PDFs, for reference; it has one round.
+
+    Raises
+    ------
+    Missing
+        It cannot be installed.
+    """
+    with outside("with_text_library", [package], package, processes) as (side, versions):
+
+        def run(documents: Sequence[Document]) -> None:
+            side.run([os.fspath(document.path) for document in documents])
+
+        yield Side(run, side.processes, once=True), versions
 
 
 def parse_bare(path: Path, folder: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import hashlib
@@ -14,7 +13,7 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import environment, print_table
+from benchmarks.measure import arguments, finish, print_table
 from docnats.bus import NatsBus, StateEntry
 from docnats.config import NatsConfig, S3Config
 from docnats.models import JobRecord, JobState, utc_now
@@ -34,13 +33,11 @@ def main() -> None:
     with LocalStack(workers=0, s3=NOT_USED) as stack:
         rows = [row for jobs in options.jobs for row in asyncio.run(measure(stack.nats, jobs))]
     print_table(("jobs, step", "seconds", "µs a job", "CPU µs"), rows)
-    print()
-    for name, value in environment().items():
-        print(f"{name:<16} {value}")
+    finish(options.json, {"rows": rows})
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
+    parser = arguments("table", __doc__)
     parser.add_argument("--jobs", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     return parser.parse_args()
 
