@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pydantic import JsonValue
 
-from docnats.errors import DocnatsError
+from docnats.errors import DocnatsError, ObjectMissing
 from docnats.models import JobRecord, JobState
 from docnats.names import new_batch_id
 from docnats.service import history, results
@@ -316,7 +316,8 @@ class S3DocumentClient(Connected):
         names : mapping, optional
             The documents' names by job id, for the error message.
         places : mapping, optional
-            The jobs' ``result_key`` by job id; needed for those that have ``reused_from``.
+            The jobs' ``result_key`` by job id; without it, those that have ``reused_from`` take
+            a look at the whole job table.
 
         Raises
         ------
@@ -325,9 +326,14 @@ class S3DocumentClient(Connected):
         ObjectMissing
             Results were cleaned up; the message names the documents.
         """
-        return await results.fetch_table(
-            self.storage.patient(), job_ids, part, columns, names or {}, places
-        )
+        storage, names = self.storage.patient(), names or {}
+        try:
+            return await results.fetch_table(storage, job_ids, part, columns, names, places)
+        except ObjectMissing:
+            if places is not None:
+                raise
+        places = await history.result_places(self.bus, job_ids)
+        return await results.fetch_table(storage, job_ids, part, columns, names, places)
 
     async def dataset(
         self,
@@ -369,6 +375,8 @@ class S3DocumentClient(Connected):
         places: Mapping[str, str] | None = None,
     ) -> pyarrow.dataset.Dataset:
         """Return the results of done jobs as a dataset; ``places`` as in :meth:`fetch_table`."""
+        if places is None:
+            places = await history.result_places(self.bus, job_ids)
         return await open_dataset(self.storage, job_ids, part, columns, places)
 
     async def explain(self, jobs: Iterable[JobRecord]) -> list[Explanation]:

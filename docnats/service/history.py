@@ -31,6 +31,7 @@ __all__ = [
     "list_jobs",
     "named",
     "new_batch",
+    "result_places",
     "select_jobs",
 ]
 
@@ -147,6 +148,15 @@ def _states(state: States | None) -> frozenset[JobState]:
             f"state={unknown[0]!r}: there is no such state; the states are {', '.join(JobState)}"
         )
     return frozenset(JobState(name) for name in names)
+
+
+async def result_places(bus: Bus, job_ids: Iterable[str]) -> dict[str, str]:
+    """Return the ``result_key`` of some jobs by id, as far as they have one."""
+    wanted = set(job_ids)
+    records = [entry.record for entry in await bus.states()]
+    return {
+        job.job_id: job.result_key for job in records if job.job_id in wanted and job.result_key
+    }
 
 
 async def list_batches(bus: Bus) -> list[BatchSummary]:

@@ -59,7 +59,7 @@ def on_the_stack(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def jobs(on_the_stack: None) -> pd.DataFrame:
     """Three jobs: two pages, no PDF, one page."""
     sources = {"two.pdf": text_pdf(2), "page.pdf": HTML_PAGE, "one.pdf": text_pdf(1)}
-    return docnats.submit_many(sources, progress="none")
+    return docnats.submit_many(sources, force=True, progress="none")  # results of their own
 
 
 @pytest.fixture

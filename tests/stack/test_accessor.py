@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("on_the_stack")
 def begun(pages: int = 8000) -> pd.DataFrame:
     """Submit a document that takes a while, and one behind it."""
     sources = {"long.pdf": text_pdf(pages, lines=20), "short.pdf": text_pdf()}
-    return docnats.submit_many(sources, wait=False, progress="none")
+    return docnats.submit_many(sources, wait=False, force=True, progress="none")
 
 
 def through_csv(frame: pd.DataFrame) -> pd.DataFrame:

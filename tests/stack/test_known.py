@@ -51,7 +51,7 @@ async def test_samples_submitted_again_are_done_without_an_upload_with_the_same_
     assert await objects(service) == before
     assert await words(service, again) == await words(service, first)
     dataset = await service.dataset(again[0].batch)
-    assert dataset.count_rows() == len(await words(service, first))
+    assert await asyncio.to_thread(dataset.count_rows) == len(await words(service, first))
     result = await service.fetch_document(again[0])
     assert len(result.pages) == again[0].pages
 
@@ -71,3 +71,12 @@ async def test_force_and_clean_up_make_a_known_document_anew(service: S3Document
     await service.cleanup_jobs(same)
     (anew,) = await finished(service, document)
     assert (anew.reused_from, anew.state) == (None, JobState.DONE)
+
+
+async def test_results_are_found_by_job_id_alone_too(service: S3DocumentService) -> None:
+    """The row's record tells where they are; whoever has only ids has them looked up."""
+    (again,) = await noted(service, ("ids.pdf", text_pdf(2, padding=1234)))
+    pages = await service.fetch_table([again.job_id], "pages.parquet", ["page_no"])
+    assert pages.column("page_no").to_pylist() == [1, 2]
+    dataset = await service.dataset_of([again.job_id], "pages")
+    assert await asyncio.to_thread(dataset.count_rows) == 2
