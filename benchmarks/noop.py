@@ -17,6 +17,7 @@ from docnats.bus import NatsBus
 from docnats.config import NatsConfig, ProcessingConfig
 from docnats.models import JobMessage
 from docnats.pool import ParserPool
+from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
 from docnats.worker.retries import Pause
@@ -62,6 +63,7 @@ async def run_worker(pool: ParserPool) -> None:
             transfer=NoTransfer(),
             pool=pool,
             quarantine=Quarantine(bus, config.memory_limit),
+            notes=ResultNotes(bus),
             pause=Pause(),
             config=config,
             max_deliver=nats.max_deliver,

@@ -108,7 +108,7 @@ class Campaign:
         paths: list[Path] = [document.path for document in documents]
         sources = {path.name: path.read_bytes() for path in paths} if as_bytes else paths
         try:
-            batch = await self._service.submit(sources, batch=name)
+            batch = await self._service.submit(sources, batch=name, force=True)
         except DocnatsError as error:
             self._report.broken("the client bears faults", f"submit({name}): {error!r}")
             return

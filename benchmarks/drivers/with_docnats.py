@@ -51,7 +51,8 @@ async def process(stack: LocalStack, jobs: int) -> None:
     """Submit jobs and follow them to their ends, as ``docnats.submit_many`` does."""
     async with NatsBus(stack.nats) as bus:
         await bus.ensure()
-        batch = await Client(bus).submit({f"{number:06}.pdf": DOCUMENT for number in range(jobs)})
+        documents = {f"{number:06}.pdf": DOCUMENT for number in range(jobs)}
+        batch = await Client(bus).submit(documents, force=True)
         table = await batch.follow()
         states = {job.state for job in table.records()}
         assert states == {"done"}, states
