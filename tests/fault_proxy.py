@@ -68,6 +68,7 @@ class FaultProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # for what was aborted to be closed
 
     def set(self, fault: Fault | None) -> None:
         """Spoil connections in this way from now on; those that are open are reset."""
@@ -113,7 +114,7 @@ class FaultProxy:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         finally:
-            server.close()
+            server.transport.abort()  # what the server did not take would keep it open
 
     async def _pump_answers(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None

@@ -139,13 +139,11 @@ class Submission:
         self._cancelled.update(job_ids)
 
     async def _sort_out(self) -> None:
-        """Answer what is known; hand on the rest to be uploaded, and None at the end."""
-        # The longest first: one that is begun last would keep all but one parser waiting.
-        jobs = sorted(self._jobs, key=lambda job: job[0].size, reverse=True)
-        for first in range(0, len(jobs), _GROUP):
+        """Answer what is known; hand on the rest to be uploaded, in order, and None at the end."""
+        for first in range(0, len(self._jobs), _GROUP):
             if self._presence.taken_for_dead:
                 break
-            group = jobs[first : first + _GROUP]
+            group = self._jobs[first : first + _GROUP]
             known = [None] * len(group) if self._force else await self._library.look_up(group)
             for job, answered in zip(group, known, strict=True):
                 if answered is None:

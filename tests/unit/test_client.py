@@ -72,16 +72,6 @@ async def test_a_submission_puts_the_bytes_the_state_and_the_message(
     assert (message.s3_url, message.result_url) == (None, None)
 
 
-async def test_the_longest_documents_go_first_and_the_table_keeps_its_order(
-    client: S3DocumentClient, bus: FakeBus
-) -> None:
-    client = client.using(ProcessingConfig(max_uploads=1))
-    jobs = await sent(client, {"b.pdf": b"22", "long.pdf": b"55555", "c.pdf": b"22", "a.pdf": b"1"})
-    assert [job.filename for job in jobs] == ["b.pdf", "long.pdf", "c.pdf", "a.pdf"]
-    queued = [lease.message.filename for lease in bus.queue.values()]
-    assert queued == ["long.pdf", "b.pdf", "c.pdf", "a.pdf"]
-
-
 async def test_every_document_has_a_row_before_the_first_is_uploaded(
     client: S3DocumentClient, storage: FakeStorage
 ) -> None:
