@@ -184,6 +184,7 @@ class S3DocumentService(S3DocumentClient):
             batch,
             [documents[place] for place in chosen],
             options or {},
+            reuse=False,  # an answer from before would tell nothing of the time
         )
         return Canary(await self._begin(submission, batch), documents, chosen, parsers)
 

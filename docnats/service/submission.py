@@ -44,6 +44,8 @@ class Submission:
         The processor's options.
     force : bool
         Process documents again whose results are known, or that are known to kill the parser.
+    reuse : bool
+        Answer documents whose results are known, unless forced.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Submission:
         options: Mapping[str, JsonValue],
         *,
         force: bool = False,
+        reuse: bool = True,
     ) -> None:
         self._bus_now = bus
         self._bus = bus.patient()
@@ -63,6 +66,7 @@ class Submission:
         self._config = config
         self._options = dict(options)
         self._force = force
+        self._reuse = reuse and not force
         self._batch = batch
         self._jobs = [
             (source, self._new_record(position, source)) for position, source in enumerate(sources)
@@ -144,7 +148,7 @@ class Submission:
             if self._presence.taken_for_dead:
                 break
             group = self._jobs[first : first + _GROUP]
-            known = [None] * len(group) if self._force else await self._library.look_up(group)
+            known = await self._library.look_up(group) if self._reuse else [None] * len(group)
             for job, answered in zip(group, known, strict=True):
                 if answered is None:
                     await self._unknown.put(job)

@@ -10,7 +10,7 @@ import pytest
 from docnats.errors import BusError
 from docnats.models import JobRecord, JobState, WorkerInfo, utc_now
 from docnats.names import RESULT_PARTS, part_key, result_key
-from docnats.service import S3DocumentClient
+from docnats.service import S3DocumentClient, S3DocumentService
 from docnats.worker.known import ResultNotes, result_version
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
@@ -87,6 +87,19 @@ async def test_a_known_document_is_done_at_once_and_not_uploaded(
     assert (again.s3_key, again.sha256, again.bytes) == (first.s3_key, first.sha256, 1)
     assert storage.buckets[storage.bucket] == before
     assert bus.queue == {}
+
+
+async def test_a_canary_is_processed_though_its_documents_are_known(
+    bus: FakeBus, storage: FakeStorage
+) -> None:
+    service = S3DocumentService()
+    service._ports = (bus, storage)
+    await announce(bus)
+    await done(service, bus, storage)
+    canary = await service.canary(("a.pdf", b"A"))
+    await asyncio.gather(*service._sending)
+    (job,) = await service.jobs(canary.batch.id)
+    assert (job.state, job.reused_from) == (JobState.QUEUED, None)
 
 
 async def test_known_and_unknown_documents_of_one_batch_each_go_their_way(
