@@ -38,6 +38,8 @@ def _no_foreign_environment() -> Iterator[None]:
         for name in tuple(os.environ):
             if name != KEPT and (name.startswith(FOREIGN) or name.upper() in PROXIES):
                 patch.delenv(name)
+        # Most tests are about processing, and many process the same few documents.
+        patch.setenv("DOCNATS_REUSE_RESULTS", "false")
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")

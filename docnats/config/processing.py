@@ -40,6 +40,8 @@ class ProcessingConfig(Settings):
         Seconds that NATS or S3 may be out of reach before what a client has under way (a
         submission, a batch that is followed, results that are read) ends with an error;
         environment ``DOCNATS_OUTAGE_LIMIT``.
+    reuse_results : bool
+        Answer documents that were processed before from the earlier result.
     debug : bool
         Log more; environment ``DEBUG``.
 
@@ -71,4 +73,5 @@ class ProcessingConfig(Settings):
     outage_limit: float = Field(
         OUTAGE_LIMIT, gt=0, le=7 * 24 * 3600, validation_alias=AliasChoices("DOCNATS_OUTAGE_LIMIT")
     )
+    reuse_results: bool = Field(True, validation_alias=AliasChoices("DOCNATS_REUSE_RESULTS"))
     debug: bool = Field(False, validation_alias=AliasChoices("DEBUG"))

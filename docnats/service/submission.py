@@ -66,7 +66,7 @@ class Submission:
         self._config = config
         self._options = dict(options)
         self._force = force
-        self._reuse = reuse and not force
+        self._reuse = reuse and config.reuse_results and not force
         self._batch = batch
         self._jobs = [
             (source, self._new_record(position, source)) for position, source in enumerate(sources)

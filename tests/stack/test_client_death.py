@@ -162,7 +162,7 @@ def dying(kind, name, *, after):
 match moment:
     case "registered": dying(S3Storage, "put_file", after=False)
     case "uploaded": dying(NatsBus, "publish", after=False)
-    case "published": dying(NatsBus, "update_states", after=False)
+    case "published": dying(NatsBus, "publish", after=True)
     case "queued": dying(NatsBus, "delist", after=False)
 
 async def main():

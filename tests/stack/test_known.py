@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 import docnats
 from docnats.models import JobRecord, JobState
 from docnats.names import RAW_PREFIX, RESULT_PREFIX, WORDS
@@ -11,6 +13,11 @@ from docnats.service import S3DocumentService
 from tests.pdfs import text_pdf
 
 LIMIT = 120
+
+
+@pytest.fixture(autouse=True)
+def _known_documents_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCNATS_REUSE_RESULTS", "true")
 
 
 async def finished(

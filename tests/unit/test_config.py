@@ -358,6 +358,7 @@ def shown(error: BaseException) -> str:
 def test_variables_of_other_programs_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """HOME, USER and the like have the names of fields, and mean something else."""
     monkeypatch.delenv("DOCNATS_HOME")
+    monkeypatch.delenv("DOCNATS_REUSE_RESULTS")
     models = (S3Config, NatsConfig, ProcessingConfig, StackConfig)
     for model in models:
         documented = {name for names in model.variables().values() for name in names}

@@ -18,6 +18,11 @@ from tests.fakes.storage import FakeStorage
 PROCESSOR = "docling-parse"
 
 
+@pytest.fixture(autouse=True)
+def _known_documents_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCNATS_REUSE_RESULTS", "true")
+
+
 @pytest.fixture
 def bus() -> FakeBus:
     return FakeBus()
