@@ -333,7 +333,7 @@ class JobsAccessor:
         """Delete the uploads and results of these jobs from S3; their rows stay.
 
         Documents that were processed in place, from ``s3://`` sources, are left alone. An
-        upload that a retry still reads is kept; cleaning up the retry deletes it.
+        upload or result that another row still has is kept; cleaning up that row deletes it.
 
         Returns
         -------

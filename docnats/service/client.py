@@ -411,7 +411,7 @@ class S3DocumentClient(Connected):
         """Delete the uploaded documents and the results of jobs; their rows stay.
 
         Documents that were processed in place, from ``s3://`` sources, are left alone. An
-        upload that a retry still reads is kept; cleaning up the retry deletes it.
+        upload or result that another row still has is kept; cleaning up that row deletes it.
 
         Returns
         -------
