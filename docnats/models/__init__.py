@@ -1,0 +1,41 @@
+"""The records that travel: the control message, the state record, progress.
+
+They are the public wire contract, JSON in UTF-8; workers in other languages may read and
+write them. Unknown fields are ignored, so that a newer docnats can add some.
+"""
+
+from docnats.models.dead_letter import DeadLetter
+from docnats.models.entries import KnownResult, Poison, SenderInfo, WorkerInfo
+from docnats.models.job import ACTIVE, TERMINAL, JobRecord, JobState
+from docnats.models.message import (
+    SCHEMA_VERSION,
+    SECRET_OPTIONS,
+    DeadLetterKind,
+    JobMessage,
+    JobUrls,
+)
+from docnats.models.progress import Outage, PageProgress, Progress, RunningJob, WorkerActivity
+from docnats.models.record import utc_now
+
+__all__ = [
+    "ACTIVE",
+    "SCHEMA_VERSION",
+    "SECRET_OPTIONS",
+    "TERMINAL",
+    "DeadLetter",
+    "DeadLetterKind",
+    "JobMessage",
+    "JobRecord",
+    "JobState",
+    "JobUrls",
+    "KnownResult",
+    "Outage",
+    "PageProgress",
+    "Poison",
+    "Progress",
+    "RunningJob",
+    "SenderInfo",
+    "WorkerActivity",
+    "WorkerInfo",
+    "utc_now",
+]
