@@ -1,18 +1,16 @@
 """The control bus on NATS JetStream: job queue, job states, signals, workers and senders."""
 
 from docnats.bus.client import NatsBus
-from docnats.bus.port import (
+from docnats.bus.entries import (
     Backlog,
-    Bus,
     GivenUp,
-    Lease,
     PoisonEntry,
     SenderEntry,
     StateEntry,
     StoredJob,
-    UrlRequest,
     Why,
 )
+from docnats.bus.port import Bus, Lease, UrlRequest
 from docnats.bus.schema import MAX_POISON, WORKER_TTL
 
 __all__ = [

@@ -14,7 +14,8 @@ from nats.aio.msg import Msg
 
 from docnats.bus.connection import Connection
 from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
-from docnats.bus.link import Inbox, Link, LinkLost, Request, status
+from docnats.bus.inbox import Inbox, LinkLost, status
+from docnats.bus.link import Link, Request
 from docnats.errors import BusError
 from docnats.names import new_watcher
 

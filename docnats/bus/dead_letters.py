@@ -16,9 +16,9 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from docnats.bus.bucket import current, sequences
 from docnats.bus.connection import Connection
+from docnats.bus.entries import GivenUp, StoredJob, Why
 from docnats.bus.exchange import Refusal
 from docnats.bus.link import Request
-from docnats.bus.port import GivenUp, StoredJob, Why
 from docnats.bus.pulling import fetch
 from docnats.models import DeadLetter, DeadLetterKind
 from docnats.names import Names

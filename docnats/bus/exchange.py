@@ -14,7 +14,8 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from docnats.bus.link import Expected, Link, LinkLost, Request
+from docnats.bus.inbox import LinkLost
+from docnats.bus.link import Expected, Link, Request
 from docnats.errors import BusError
 
 __all__ = ["NOT_FOUND", "Answer", "Exchange", "Refusal"]

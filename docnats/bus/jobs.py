@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -13,9 +14,11 @@ from nats.aio.msg import Msg
 
 from docnats.bus.bucket import subjects_of
 from docnats.bus.connection import Connection
+from docnats.bus.entries import Backlog, listed
 from docnats.bus.exchange import Answer, Refusal
-from docnats.bus.link import Request, status
-from docnats.bus.port import Backlog, Lease, listed, now
+from docnats.bus.inbox import status
+from docnats.bus.link import Request
+from docnats.bus.port import Lease
 from docnats.bus.pulling import fetch
 from docnats.errors import BusError, UnreadableMessage
 from docnats.models import JobMessage, utc_now
@@ -38,6 +41,14 @@ LEADER_LEFT = frozenset({"leadership change", "server shutdown"})
 """What the server says on ending a pull because the consumer's leader changes."""
 
 
+def _now() -> float:
+    """Return the seconds of a clock that is never set and, on Linux, counts a suspend too."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class JobLease:
     """A lease on a message of the server's; see :class:`~docnats.bus.port.Lease`."""
 
@@ -54,12 +65,12 @@ class JobLease:
     @property
     def lapsed(self) -> bool:
         """Whether it may have run out at any time."""
-        self._lapsed |= now() - self._began_at > self._connection.config.ack_wait
+        self._lapsed |= _now() - self._began_at > self._connection.config.ack_wait
         return self._lapsed
 
     async def renew(self) -> None:
         """Start the lease's time anew."""
-        sent_at = now()
+        sent_at = _now()
         await self._tell(b"+WPI", "renewal")
         if not self.lapsed:
             self._began_at = sent_at
@@ -115,7 +126,7 @@ class JobQueue:
         try:
             while True:
                 link = await self._connection.link()
-                left, asked_at = max(0.0, deadline - clock()), now()
+                left, asked_at = max(0.0, deadline - clock()), _now()
                 end = await fetch(link, self._consumer, arrived, limit, min(left, OPEN_SECONDS))
                 leases = await self._decode(arrived, asked_at)
                 if leases or clock() >= deadline:

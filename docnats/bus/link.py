@@ -12,22 +12,20 @@ import asyncio
 import itertools
 import logging
 import ssl
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from docnats.bus.inbox import Inbox, LinkLost
 from docnats.config import NatsConfig
-from docnats.errors import BusError
 
-__all__ = ["Expected", "Inbox", "Link", "LinkLost", "Request", "status"]
+__all__ = ["Expected", "Link", "Request"]
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +37,6 @@ ECHO_SECONDS = 2.0
 
 CLOSE_SECONDS = 2.0
 """Closing flushes; to a peer that takes nothing any more that could last for minutes."""
-
-
-class LinkLost(BusError):  # noqa: N818 - what happened, as in docnats.errors
-    """The link ended before the answer came; whether the request was done is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,121 +284,6 @@ class Link:
         if not self._client.is_closed:
             # nats-py would now connect again by itself; close() ends this wait.
             await asyncio.get_running_loop().create_future()
-
-
-class Inbox:
-    """A subscription whose messages are queued; an async context manager."""
-
-    def __init__(self, link: Link, subject: str, queue: str = "") -> None:
-        self.subject = subject
-        self.queue = queue
-        self._link = link
-        self._messages: deque[Msg | None] = deque()
-        self._words = 0  # of JetStream's own among them, or the end of the link
-        self._wanted = 1
-        self._enough = asyncio.Event()
-        self._subscription: Subscription | None = None
-
-    async def __aenter__(self) -> Self:
-        self._subscription = await self._link._subscribe(self)  # noqa: SLF001 - two halves of one
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    def put(self, message: Msg | None) -> None:
-        """Queue a message; None: the link is lost."""
-        self._messages.append(message)
-        self._words += message is None or bool(status(message))
-        if self._has_enough():
-            self._enough.set()
-
-    async def get(self, timeout: float | None = None) -> Msg:
-        """Return the next message.
-
-        Raises
-        ------
-        TimeoutError
-            There was none for ``timeout`` seconds.
-        LinkLost
-            There will be none any more.
-        """
-        await self._wait(1, timeout)
-        return self._pop()
-
-    async def take(self, at_least: int, timeout: float | None = None) -> list[Msg]:
-        """Return all that arrived, up to the first word of JetStream's own; that comes last.
-
-        Parameters
-        ----------
-        at_least : int
-            Messages to wait for, if JetStream does not say something before.
-
-        Raises
-        ------
-        TimeoutError
-            There was none for ``timeout`` seconds.
-        LinkLost
-            There will be none any more.
-        """
-        await self._wait(at_least, timeout)
-        taken = [self._pop()]
-        while self._messages and self._messages[0] is not None and not status(taken[-1]):
-            taken.append(self._pop())
-        return taken
-
-    async def _wait(self, count: int, timeout: float | None) -> None:
-        """Wait for messages, or for a word of JetStream's own, or for the end of the link."""
-        self._wanted = count
-        while not self._has_enough():
-            self._enough.clear()
-            before = len(self._messages)
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._enough.wait()
-            except TimeoutError:
-                if len(self._messages) == before:
-                    raise
-
-    def _has_enough(self) -> bool:
-        return self._words > 0 or len(self._messages) >= self._wanted
-
-    def _pop(self) -> Msg:
-        message = self._messages[0]
-        if message is None:
-            raise LinkLost(f"the connection to {self._link.url} was lost")
-        self._words -= bool(status(message))
-        return self._messages.popleft()  # type: ignore[return-value] # it is the message above
-
-    async def drain(self) -> list[Msg]:
-        """End the subscription; return the stored messages that had arrived for nobody."""
-        if self._subscription is not None and self._link.alive:
-            await self._link._silence(self._subscription)  # noqa: SLF001 - two halves of one
-        arrived = [message for message in self._messages if message and not status(message)]
-        self._messages.clear()
-        self._words = 0
-        return arrived
-
-    async def close(self) -> None:
-        """End the subscription."""
-        self._link._leave(self)  # noqa: SLF001 - two halves of one
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            with suppress(NatsError, OSError):  # drained, or ended with its connection
-                await subscription.unsubscribe()
-
-
-def status(message: Msg) -> str:
-    """Return the status code of a message that JetStream itself sent on a pull, else ``""``.
-
-    Stored messages differ by the subject to ack them on, whatever their headers say.
-    """
-    return "" if message.reply else (message.headers or {}).get("Status", "")
 
 
 async def _give_up(task: asyncio.Task[None]) -> None:

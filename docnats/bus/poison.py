@@ -11,8 +11,8 @@ from nats.aio.msg import Msg
 
 from docnats.bus.bucket import follow
 from docnats.bus.connection import Connection
+from docnats.bus.entries import PoisonEntry
 from docnats.bus.exchange import Refusal
-from docnats.bus.port import PoisonEntry
 from docnats.errors import BusError
 from docnats.models import Poison
 from docnats.names import Names

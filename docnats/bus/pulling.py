@@ -8,7 +8,8 @@ import logging
 
 from nats.aio.msg import Msg
 
-from docnats.bus.link import Link, LinkLost, status
+from docnats.bus.inbox import LinkLost, status
+from docnats.bus.link import Link
 
 __all__ = ["fetch"]
 

@@ -10,8 +10,8 @@ from nats.aio.msg import Msg
 
 from docnats.bus.bucket import current, sequences, subjects_of
 from docnats.bus.connection import Connection
+from docnats.bus.entries import SenderEntry
 from docnats.bus.exchange import Refusal
-from docnats.bus.port import SenderEntry
 from docnats.bus.states import WRONG_REVISION, last_message
 from docnats.errors import StateConflict
 from docnats.models import SenderInfo

@@ -15,8 +15,10 @@ from nats.aio.msg import Msg
 
 from docnats.bus.bucket import current
 from docnats.bus.connection import Connection
-from docnats.bus.link import LinkLost, Request
-from docnats.bus.port import UrlRequest, listed
+from docnats.bus.entries import listed
+from docnats.bus.inbox import LinkLost
+from docnats.bus.link import Request
+from docnats.bus.port import UrlRequest
 from docnats.errors import BusError, ConfigError
 from docnats.models import JobUrls, PageProgress, WorkerInfo
 from docnats.names import SIGNERS, Names

@@ -14,9 +14,9 @@ from nats.aio.msg import Msg
 
 from docnats.bus.bucket import current, follow, sequences, uncollected
 from docnats.bus.connection import Connection
+from docnats.bus.entries import StateEntry
 from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
 from docnats.bus.link import Request
-from docnats.bus.port import StateEntry
 from docnats.errors import BusError, StateConflict
 from docnats.models import JobRecord
 from docnats.names import Names

@@ -20,7 +20,7 @@ from docnats.bus import (
     UrlRequest,
     Why,
 )
-from docnats.bus.port import listed
+from docnats.bus.entries import listed
 from docnats.bus.schema import HAND_BACKS
 from docnats.errors import BusError, StateConflict, UnreadableMessage
 from docnats.models import (
