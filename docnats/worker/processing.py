@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic_core import to_json
 
 from docnats.bus import Bus
 from docnats.config import ProcessingConfig
@@ -175,7 +176,7 @@ class Processing:
                 {"page_no": error.page_no, "error": error.error} for error in parsed.page_errors
             ],
         }
-        return json.dumps(body, ensure_ascii=False, indent=1).encode()
+        return to_json(body, indent=1)
 
     async def _store(self, folder: Path, document: bytes) -> None:
         contents: dict[str, Path | bytes] = {
