@@ -20,6 +20,7 @@ from docnats.worker.bisection import DEATHS
 from docnats.worker.claim import Claim
 from docnats.worker.document import OnProgress, PageRange, ParsedDocument, parse_document
 from docnats.worker.known import ResultNotes
+from docnats.worker.limits import Limits
 from docnats.worker.outcome import stalled
 from docnats.worker.quarantine import Quarantine
 from docnats.worker.retries import Pause
@@ -27,9 +28,6 @@ from docnats.worker.transfer import Transfer
 from docnats.worker.versions import package_version
 
 __all__ = ["Processing", "Tools"]
-
-BAD_PAGES_SHARE = 0.5
-"""Part of a job's time limit that pages which kill the parser may use up."""
 
 PROGRESS_SECONDS = 0.25
 """Page progress is told at most 4 times a second a job."""
@@ -129,7 +127,7 @@ class Processing:
                 max_pages=config.max_pages,
             ),
             pages_per_range=config.pages_per_range,
-            seconds_for_bad_pages=self._message.processing_timeout * BAD_PAGES_SHARE,
+            limits=Limits(self._message.processing_timeout),
             on_progress=self._progress_teller(),
         )
 
