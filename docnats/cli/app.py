@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import signal
@@ -81,6 +82,19 @@ def _workers(given: str) -> int | Literal["auto"]:
     return int(given)
 
 
+def _option(given: str) -> tuple[str, Any]:
+    """Read an option of a processor; lists and mappings are JSON."""
+    name, separator, value = given.partition("=")
+    if not name or not separator:
+        raise typer.BadParameter(f"{given!r}: it is NAME=VALUE")
+    if not value.startswith(("[", "{")):
+        return name, value  # the processor's own model makes a number of it, or a switch
+    try:
+        return name, json.loads(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"{name}: {error}") from error
+
+
 Workers = Annotated[
     Any,
     typer.Option(
@@ -122,7 +136,7 @@ def _log_to_stderr(*, debug: bool) -> None:
         stream=sys.stderr,
     )
     logging.getLogger("docnats").setLevel(logging.DEBUG if debug else logging.WARNING)
-    for noisy in ("botocore", "aiobotocore", "boto3", "asyncio"):
+    for noisy in ("botocore", "aiobotocore", "boto3", "asyncio", "openai", "httpx2", "httpcore2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
@@ -208,11 +222,22 @@ def worker(
 
 
 @app.command(epilog=EPILOG)
-def submit(
+def submit(  # noqa: PLR0913 - a command's options
     paths: Annotated[list[str], typer.Argument(help="PDFs, folders, globs or s3:// URIs.")],
     *,
     batch: Annotated[str | None, typer.Option(help="A name for this submission.")] = None,
     password: Password = None,
+    processor: Annotated[
+        str, typer.Option(help="What to put them through, for example pypdfium2.")
+    ] = "docling-parse",
+    option: Annotated[
+        list[Any] | None,
+        typer.Option(parser=_option, metavar="NAME=VALUE", help="Of the processor; repeatable."),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="What a language model is asked about each document's text."),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds one document may take.")
     ] = None,
@@ -228,7 +253,15 @@ def submit(
     import docnats
 
     jobs = docnats.submit_many(
-        paths, batch=batch, password=password, timeout=timeout, force=force, progress="text"
+        paths,
+        batch=batch,
+        password=password,
+        processor=processor,
+        options=dict(option or ()),
+        custom_prompt=prompt,
+        timeout=timeout,
+        force=force,
+        progress="text",
     )
     print_jobs(jobs, as_json=as_json)
     _exit_by_jobs(jobs)

@@ -82,7 +82,7 @@ class RangeTables:
                 "height": page.height,
                 "rotation": page.rotation,
                 "text": page.text,
-                "n_words": n_words,
+                "n_words": n_words if page.n_words is None else page.n_words,
                 "n_lines": page.n_lines,
                 "quality": page.quality,
             }

@@ -739,7 +739,7 @@ async def test_poison_is_tried_again_by_force_or_with_more_time_and_forgotten_wh
     assert world.bus.poison == {}
 
 
-@pytest.mark.parametrize("message", [{"options": {"x": 1}}, {"options": {"password": "p"}}])
+@pytest.mark.parametrize("message", [{"processor": "pypdfium2"}, {"options": {"password": "p"}}])
 async def test_a_document_is_poison_for_the_options_it_was_tried_with(
     message: dict[str, Any],
 ) -> None:
