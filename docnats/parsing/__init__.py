@@ -15,6 +15,7 @@ from docnats.parsing.ranges import (
     parse_range,
 )
 from docnats.parsing.reader import Reader, WholeReader
+from docnats.parsing.tables import read_texts
 
 __all__ = [
     "PageContent",
@@ -28,5 +29,6 @@ __all__ = [
     "merge_ranges",
     "parse_range",
     "read_bookmark",
+    "read_texts",
     "warm_up",
 ]

@@ -177,7 +177,7 @@ def _read_page(document: Reader, page_no: int, tables: RangeTables) -> str | Non
     """Read one page; return what is wrong with it, or None."""
     try:
         tables.add(page_no, document.read_page(page_no))
-    except MemoryError:
+    except (MemoryError, ParseError):
         raise
     except Exception as error:  # one bad page must not cost the document
         _raise_if_out_of_memory(error)

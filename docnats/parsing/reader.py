@@ -35,7 +35,10 @@ class Reader(Protocol):
     def metadata(self) -> dict[str, str]: ...  # noqa: D102 - above
 
     def read_page(self, page_no: int) -> PageContent:
-        """Read a page, counted from 1; what it raises is the page's ``error``."""
+        """Read a page, counted from 1.
+
+        What it raises is the page's ``error``; a ``ParseError`` fails the whole document.
+        """
 
 
 @runtime_checkable

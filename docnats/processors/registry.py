@@ -24,7 +24,7 @@ _BUILT_IN = (
     Processor("pypdfium2", "pypdfium2", "docnats.parsing.pdfium:open_reader", PdfOptions),
     Processor(
         "docling",
-        "docling",
+        "docling-slim",
         "docnats.parsing.docling:open_reader",
         DoclingOptions,
         whole=True,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from docnats import parsing
 from docnats.bus import Bus
 from docnats.config import ProcessingConfig
 from docnats.errors import ConfigError, ErrorType, ParseError, ungrouped
@@ -39,6 +40,9 @@ __all__ = ["Processing", "Tools"]
 
 BAD_PAGES_SHARE = 0.5
 """Part of a job's time limit that pages which kill the parser may use up."""
+
+READ_SECONDS = 600.0
+"""For reading the texts of all pages back: some megabytes."""
 
 PROGRESS_SECONDS = 0.25
 """Page progress is told at most 4 times a second a job."""
@@ -173,7 +177,10 @@ class Processing:
         prompt, chat = self._message.custom_prompt, self._tools.chat
         if prompt is None or chat is None:  # a job with a prompt does not come here without one
             return {}
-        return {"custom_prompt": prompt, **await answer(chat, prompt, home)}
+        # What a parser process wrote is read in one: the document may have taken it over.
+        pool = self._tools.pool
+        pages = await pool.run(parsing.read_texts, str(home), timeout=READ_SECONDS)
+        return {"custom_prompt": prompt, **await answer(chat, prompt, pages)}
 
     def _progress_teller(self) -> OnProgress:
         loop = asyncio.get_running_loop()

@@ -10,14 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from docnats.config import LlmConfig
 from docnats.errors import PromptError, ungrouped
 from docnats.llm import Chat, Usage
-from docnats.names import PAGES
-from docnats.parsing.tables import read_table
 
 __all__ = ["answer", "pieces"]
 
@@ -47,20 +44,19 @@ _COMBINE = (
 )
 
 
-async def answer(chat: Chat, prompt: str, folder: Path) -> dict[str, Any]:
-    """Return the answer to a prompt about a parsed document, as it goes into ``document.json``.
+async def answer(chat: Chat, prompt: str, pages: Sequence[str]) -> dict[str, Any]:
+    """Return the answer to a prompt about a document, as it goes into ``document.json``.
 
     Parameters
     ----------
-    folder : Path
-        Where the document's ``pages.parquet`` is.
+    pages : sequence of str
+        The texts of its pages.
 
     Raises
     ------
     PromptError
         The document has no text, the prompt is too long, or the model gives no answer.
     """
-    pages = await asyncio.to_thread(_texts, folder / PAGES)
     room = _room(chat.config, prompt)
     parts = list(pieces(pages, room))
     if not parts:
@@ -104,11 +100,6 @@ async def _ask_all(
             ]
     outcomes = [task.result() for task in asking]
     return [text for text, _ in outcomes], sum((used for _, used in outcomes), Usage())
-
-
-def _texts(pages: Path) -> list[str]:
-    texts: list[str | None] = read_table(pages).column("text").to_pylist()
-    return [text for text in texts if text and not text.isspace()]
 
 
 def _room(config: LlmConfig, prompt: str) -> int:

@@ -120,15 +120,26 @@ async def test_a_bad_option_is_refused_before_the_upload(service: S3DocumentServ
 
 
 async def test_a_job_that_no_live_worker_can_do_waits_and_says_so(
-    service: S3DocumentService, caplog: pytest.LogCaptureFixture
+    service: S3DocumentService, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    batch = await service.submit(("a.pdf", text_pdf()), processor="docling")
-    assert "no live worker offers the processor docling" in caplog.text
+    """Its plugin is installed where it is submitted, and on no worker."""
+    (tmp_path / "elsewhere_plugin.py").write_text(
+        "from docnats.processors import Processor\n"
+        "PROCESSOR = Processor('elsewhere', 'elsewhere', 'elsewhere_plugin:open_reader')\n"
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "elsewhere"\nversion = "1"\n'
+        '[project.entry-points."docnats.processors"]\nelsewhere = "elsewhere_plugin:PROCESSOR"\n'
+    )
+    write_metadata(tmp_path, tmp_path)
+    with installed(tmp_path):
+        batch = await service.submit(("a.pdf", text_pdf()), processor="elsewhere")
+    assert "no live worker offers the processor elsewhere" in caplog.text
     async for entry in service.bus.watch(batch.id):
         if entry and entry.record.error:
             break
     assert entry.record.state is JobState.QUEUED
-    assert entry.record.error == "waits for a worker that offers the processor docling"
+    assert entry.record.error == "waits for a worker that offers the processor elsewhere"
     assert await service.cancel([entry.record]) == 1
     (job,) = (await batch.follow(timeout=LIMIT)).records()
     assert job.state is JobState.CANCELLED

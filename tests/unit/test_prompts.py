@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,13 +15,12 @@ from hypothesis import strategies as st
 from docnats.errors import ErrorType, PromptError
 from docnats.llm import Chat
 from docnats.models import JobRecord, JobState
-from docnats.names import PAGES, result_part
-from docnats.parsing import RangeResult
-from docnats.parsing.tables import PAGES_SCHEMA
+from docnats.names import result_part
+from docnats.parsing import read_texts
 from docnats.worker.job import Job
 from docnats.worker.prompts import answer, pieces
 from tests.language_model import KEY, LanguageModel, language_model
-from tests.unit.test_job import JOB, ScriptedPool, World, pages
+from tests.unit.test_job import JOB, ScriptedPool, World
 
 PROMPT = "Which {planets} are named?"
 PAGE = "Saturn has rings. " * 60
@@ -36,19 +32,13 @@ def model() -> Iterator[LanguageModel]:
         yield model
 
 
-def write_pages(folder: Path, *texts: str | None) -> None:
-    rows = [{"page_no": number, "text": text} for number, text in enumerate(texts, 1)]
-    pq.write_table(pa.Table.from_pylist(rows, schema=PAGES_SCHEMA), folder / PAGES)
-
-
-async def answered(model: LanguageModel, folder: Path, **config: Any) -> dict[str, Any]:
+async def answered(model: LanguageModel, *pages: str, **config: Any) -> dict[str, Any]:
     async with Chat(model.config(**config)) as chat:
-        return await answer(chat, PROMPT, folder)
+        return await answer(chat, PROMPT, pages)
 
 
-async def test_a_text_that_fits_is_asked_about_once(model: LanguageModel, tmp_path: Path) -> None:
-    write_pages(tmp_path, "Saturn", None, " \n", "Mars")
-    found = await answered(model, tmp_path, input_price=2.0, output_price=10.0)
+async def test_a_text_that_fits_is_asked_about_once(model: LanguageModel) -> None:
+    found = await answered(model, "Saturn", "Mars", input_price=2.0, output_price=10.0)
     ((instructions, text),) = model.asked
     assert text == "Saturn\n\nMars"
     assert PROMPT in instructions
@@ -67,13 +57,12 @@ async def test_a_text_that_fits_is_asked_about_once(model: LanguageModel, tmp_pa
 
 
 async def test_a_long_text_is_asked_about_in_pieces_and_the_answers_are_combined(
-    model: LanguageModel, tmp_path: Path
+    model: LanguageModel,
 ) -> None:
     model.answer = lambda instructions, text: (
         "Saturn and Mars" if "answers that were given" in instructions else text[:6]
     )
-    write_pages(tmp_path, *[PAGE] * 7, "Mars")
-    found = await answered(model, tmp_path, context_size=1792, answer_size=512)
+    found = await answered(model, *[PAGE] * 7, "Mars", context_size=1792, answer_size=512)
     room = 3 * (1792 - 512 - 256) - len(PROMPT)
     *parts, (last, texts) = model.asked
     assert len(parts) == found["prompt"]["parts"] == 4
@@ -88,33 +77,26 @@ async def test_a_long_text_is_asked_about_in_pieces_and_the_answers_are_combined
 
 
 async def test_answers_too_long_to_be_combined_at_once_are_combined_in_rounds(
-    model: LanguageModel, tmp_path: Path
+    model: LanguageModel,
 ) -> None:
     model.answer = lambda instructions, text: text[: len(text) // 3]
-    write_pages(tmp_path, *[PAGE] * 20)
-    found = await answered(model, tmp_path, context_size=1792, answer_size=512)
+    found = await answered(model, *[PAGE] * 20, context_size=1792, answer_size=512)
     assert found["prompt"]["parts"] == 10
     assert found["prompt"]["requests"] == len(model.requests) == 10 + 3 + 1
 
 
-async def test_answers_that_do_not_get_shorter_are_given_up(
-    model: LanguageModel, tmp_path: Path
-) -> None:
+async def test_answers_that_do_not_get_shorter_are_given_up(model: LanguageModel) -> None:
     model.answer = lambda instructions, text: text
-    write_pages(tmp_path, *[PAGE] * 4)
     with pytest.raises(PromptError, match="too long to be combined: ask for shorter ones"):
-        await answered(model, tmp_path, context_size=1792, answer_size=512)
+        await answered(model, *[PAGE] * 4, context_size=1792, answer_size=512)
 
 
-async def test_not_more_is_asked_at_a_time_than_is_allowed(
-    model: LanguageModel, tmp_path: Path
-) -> None:
-    write_pages(tmp_path, *[PAGE] * 8)
+async def test_not_more_is_asked_at_a_time_than_is_allowed(model: LanguageModel) -> None:
     model.faults.extend([(0, "")] * 2)  # these two hang, so no other may be begun
     async with Chat(
         model.config(context_size=1792, answer_size=512, max_requests=2, request_timeout=60)
     ) as chat:
-        asking = asyncio.create_task(answer(chat, PROMPT, tmp_path))
+        asking = asyncio.create_task(answer(chat, PROMPT, [PAGE] * 8))
         async with asyncio.timeout(20):
             while len(model.requests) < 2:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
@@ -127,21 +109,16 @@ async def test_not_more_is_asked_at_a_time_than_is_allowed(
 @pytest.mark.parametrize(
     ("texts", "prompt", "message"),
     [
-        ((None, " "), PROMPT, "has no text"),
+        ((), PROMPT, "has no text"),
         (("text",), "x" * 20_000, "takes more than three quarters of the context of 8,192 tokens"),
     ],
 )
 async def test_what_cannot_be_asked_is_said_without_asking(
-    texts: tuple[str | None, ...],
-    prompt: str,
-    message: str,
-    model: LanguageModel,
-    tmp_path: Path,
+    texts: tuple[str, ...], prompt: str, message: str, model: LanguageModel
 ) -> None:
-    write_pages(tmp_path, *texts)
     async with Chat(model.config()) as chat:
         with pytest.raises(PromptError, match=message) as caught:
-            await answer(chat, prompt, tmp_path)
+            await answer(chat, prompt, texts)
     assert not caught.value.transient
     assert model.requests == []
 
@@ -153,15 +130,20 @@ def test_pieces_hold_all_words_in_order_and_fit(texts: list[str], room: int) -> 
     assert "".join("".join(found).split()) == "".join("".join(texts).split())
 
 
+class TextPool(ScriptedPool):
+    """A parser pool that also reads the text back of what it did."""
+
+    async def run(self, function: Callable[..., Any], *args: Any, timeout: float) -> Any:
+        if function is read_texts:
+            return ["Saturn has rings"]
+        return await super().run(function, *args, timeout=timeout)
+
+
 class Prompted(World):
     """A job with a prompt, on a worker with a language model."""
 
     def __init__(self, **message: Any) -> None:
-        super().__init__(ScriptedPool(self._parse), custom_prompt=PROMPT, **message)
-
-    async def _parse(self) -> RangeResult:
-        write_pages(Path(self.pool.calls[-1][2]), "Saturn has rings")
-        return pages(1)
+        super().__init__(TextPool(), custom_prompt=PROMPT, **message)
 
     async def run(self, model: LanguageModel, **config: Any) -> JobRecord:
         await self.submit()
