@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 import signal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from docnats.cli.options import Options, Processor
 from docnats.cli.output import (
     err,
     out,
@@ -80,19 +80,6 @@ def _workers(given: str) -> int | Literal["auto"]:
     if not given.isdecimal():
         raise typer.BadParameter(f"{given!r}: it is a number, 0 or more, or auto")
     return int(given)
-
-
-def _option(given: str) -> tuple[str, Any]:
-    """Read an option of a processor; lists and mappings are JSON."""
-    name, separator, value = given.partition("=")
-    if not name or not separator:
-        raise typer.BadParameter(f"{given!r}: it is NAME=VALUE")
-    if not value.startswith(("[", "{")):
-        return name, value  # the processor's own model makes a number of it, or a switch
-    try:
-        return name, json.loads(value)
-    except ValueError as error:
-        raise typer.BadParameter(f"{name}: {error}") from error
 
 
 Workers = Annotated[
@@ -227,13 +214,8 @@ def submit(  # noqa: PLR0913 - a command's options
     *,
     batch: Annotated[str | None, typer.Option(help="A name for this submission.")] = None,
     password: Password = None,
-    processor: Annotated[
-        str, typer.Option(help="What to put them through, for example pypdfium2.")
-    ] = "docling-parse",
-    option: Annotated[
-        list[Any] | None,
-        typer.Option(parser=_option, metavar="NAME=VALUE", help="Of the processor; repeatable."),
-    ] = None,
+    processor: Processor = "docling-parse",
+    options: Options = None,
     prompt: Annotated[
         str | None,
         typer.Option(help="What a language model is asked about each document's text."),
@@ -257,7 +239,7 @@ def submit(  # noqa: PLR0913 - a command's options
         batch=batch,
         password=password,
         processor=processor,
-        options=dict(option or ()),
+        options=dict(options or ()),
         custom_prompt=prompt,
         timeout=timeout,
         force=force,
@@ -275,6 +257,8 @@ def estimate(
         float, typer.Option(help="What to process: a part below 1, or a number of documents.")
     ] = 0.01,
     password: Password = None,
+    processor: Processor = "docling-parse",
+    options: Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Process a few of many PDFs and tell how long all would take, before submitting them.
@@ -288,7 +272,14 @@ def estimate(
     import docnats
 
     count = int(sample) if sample >= 1 and sample.is_integer() else sample
-    expected = docnats.estimate(paths, sample=count, password=password, progress="text")
+    expected = docnats.estimate(
+        paths,
+        sample=count,
+        password=password,
+        processor=processor,
+        options=dict(options or ()),
+        progress="text",
+    )
     print_estimate(expected, as_json=as_json)
 
 

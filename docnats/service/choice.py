@@ -16,7 +16,7 @@ from docnats.processors import DEFAULT, find_processor
 
 __all__ = ["Choice", "choose"]
 
-LONGEST_PROMPT = 32_768
+LONGEST_PROMPT = 8192
 """Characters: a prompt is in the control message and in the row of every job."""
 
 log = logging.getLogger(__name__)

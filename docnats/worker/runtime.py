@@ -91,5 +91,11 @@ async def run_worker(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)
-        log.info("worker %s: %d parser processes", tools.worker, pool.processes)
+        log.info(
+            "worker %s: %d parser processes, processors %s, prompts by %s",
+            tools.worker,
+            pool.processes,
+            ", ".join(tools.processors),
+            llm.model or "nobody",
+        )
         await worker.run()
