@@ -14,6 +14,7 @@
     ├── UnreadableMessage    a job message makes no sense (also a ValueError)
     ├── StackError       the embedded servers or workers could not be started
     ├── ParseError       one document could not be parsed; carries an ``error_type``
+    ├── PromptError      the language model did not answer
     ├── JobFailed        a job that was waited for ended in failed or cancelled
     └── JobTimeout       a job did not end in time (also a TimeoutError)
 
@@ -35,6 +36,7 @@ __all__ = [
     "JobTimeout",
     "ObjectMissing",
     "ParseError",
+    "PromptError",
     "SourceError",
     "StackError",
     "StateConflict",
@@ -69,6 +71,10 @@ class ErrorType(StrEnum):
     """The process that submitted it ended before the job was on the queue."""
     UNREADABLE = "unreadable"
     """Workers cannot make sense of its job message; it is among the dead letters."""
+    PROCESSOR = "processor"
+    """No worker offers its processor, its options do not fit there, or the processor failed."""
+    PROMPT = "prompt"
+    """The language model refused the prompt, or did not answer for ten minutes."""
     CANCELLED = "cancelled"
     """The job was cancelled before it ended."""
     INTERNAL = "internal"
@@ -164,6 +170,22 @@ class ParseError(DocnatsError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class PromptError(DocnatsError):
+    """The language model did not answer a prompt.
+
+    Parameters
+    ----------
+    message : str
+        What happened, at which endpoint, and what to do next.
+    transient : bool
+        Whether the same prompt may be answered later.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class JobFailed(DocnatsError):

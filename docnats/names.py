@@ -28,6 +28,7 @@ __all__ = [
     "SIGNERS",
     "WORDS",
     "Names",
+    "known_key",
     "new_batch_id",
     "new_canary_id",
     "new_job_id",
@@ -110,8 +111,22 @@ def new_canary_id() -> str:
 
 def poison_key(sha256: str, processor: str, version: str, options: Mapping[str, object]) -> str:
     """Return the KV key of what is known of a document, put through one processor in one way."""
-    how = json.dumps([processor, version, options], sort_keys=True)
-    return f"{_token(sha256)}.{hashlib.sha256(how.encode()).hexdigest()[:16]}"
+    return known_key(sha256, processor, version, options, None)
+
+
+def known_key(
+    sha256: str,
+    processor: str,
+    version: str,
+    options: Mapping[str, object],
+    prompt: tuple[str, str | None] | None,
+) -> str:
+    """Return the KV key of a document's known result; a prompt comes with its model's name."""
+    how: list[object] = [processor, version, options]
+    if prompt is not None:
+        how.append(prompt)
+    digest = hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()
+    return f"{_token(sha256)}.{digest[:16]}"
 
 
 def new_watcher() -> str:

@@ -43,7 +43,7 @@ def parse(pdf: bytes, folder: Path, *, password: str | None = None, max_pages: i
     """Parse a PDF in one range."""
     source = folder / "document.pdf"
     source.write_bytes(pdf)
-    options = ParseOptions(password=password, max_pages=max_pages)
+    options = ParseOptions({"password": password}, max_pages)
     result = parse_range(str(source), str(folder), 1, 100, options)
     return Parsed(result, rows(folder / "pages.parquet"), rows(folder / "words.parquet"))
 

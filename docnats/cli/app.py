@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from docnats.cli.options import Options, Processor
 from docnats.cli.output import (
     err,
     out,
@@ -122,7 +123,7 @@ def _log_to_stderr(*, debug: bool) -> None:
         stream=sys.stderr,
     )
     logging.getLogger("docnats").setLevel(logging.DEBUG if debug else logging.WARNING)
-    for noisy in ("botocore", "aiobotocore", "boto3", "asyncio"):
+    for noisy in ("botocore", "aiobotocore", "boto3", "asyncio", "openai", "httpx2", "httpcore2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
@@ -208,11 +209,17 @@ def worker(
 
 
 @app.command(epilog=EPILOG)
-def submit(
+def submit(  # noqa: PLR0913 - a command's options
     paths: Annotated[list[str], typer.Argument(help="PDFs, folders, globs or s3:// URIs.")],
     *,
     batch: Annotated[str | None, typer.Option(help="A name for this submission.")] = None,
     password: Password = None,
+    processor: Processor = "docling-parse",
+    options: Options = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="What a language model is asked about each document's text."),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds one document may take.")
     ] = None,
@@ -228,7 +235,15 @@ def submit(
     import docnats
 
     jobs = docnats.submit_many(
-        paths, batch=batch, password=password, timeout=timeout, force=force, progress="text"
+        paths,
+        batch=batch,
+        password=password,
+        processor=processor,
+        options=dict(options or ()),
+        custom_prompt=prompt,
+        timeout=timeout,
+        force=force,
+        progress="text",
     )
     print_jobs(jobs, as_json=as_json)
     _exit_by_jobs(jobs)
@@ -242,6 +257,8 @@ def estimate(
         float, typer.Option(help="What to process: a part below 1, or a number of documents.")
     ] = 0.01,
     password: Password = None,
+    processor: Processor = "docling-parse",
+    options: Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Process a few of many PDFs and tell how long all would take, before submitting them.
@@ -255,7 +272,14 @@ def estimate(
     import docnats
 
     count = int(sample) if sample >= 1 and sample.is_integer() else sample
-    expected = docnats.estimate(paths, sample=count, password=password, progress="text")
+    expected = docnats.estimate(
+        paths,
+        sample=count,
+        password=password,
+        processor=processor,
+        options=dict(options or ()),
+        progress="text",
+    )
     print_estimate(expected, as_json=as_json)
 
 

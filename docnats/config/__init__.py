@@ -5,9 +5,10 @@ environment variable, else by its default; values that cannot work are refused w
 model is made, with a :class:`~docnats.errors.ConfigError`.
 """
 
+from docnats.config.llm import LlmConfig
 from docnats.config.nats import NatsConfig
 from docnats.config.processing import OUTAGE_LIMIT, ProcessingConfig
 from docnats.config.s3 import S3Config
 from docnats.config.stack import StackConfig
 
-__all__ = ["OUTAGE_LIMIT", "NatsConfig", "ProcessingConfig", "S3Config", "StackConfig"]
+__all__ = ["OUTAGE_LIMIT", "LlmConfig", "NatsConfig", "ProcessingConfig", "S3Config", "StackConfig"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import AwareDatetime, Field
 
 from docnats.errors import ErrorType
-from docnats.models.record import Record
+from docnats.models.record import Part, Record
 
 __all__ = ["KnownResult", "Poison", "SenderInfo", "WorkerInfo"]
 
@@ -17,6 +17,8 @@ class WorkerInfo(Record):
     ----------
     versions : dict
         Of what makes results, by processor: others may make other ones.
+    prompts : str or None
+        The language model that answers prompts there; None where there is none.
     """
 
     worker: str
@@ -27,6 +29,7 @@ class WorkerInfo(Record):
     jobs: tuple[str, ...] = ()
     version: str
     versions: dict[str, str] = Field(default_factory=dict)
+    prompts: str | None = None
     started_at: AwareDatetime
 
 
@@ -86,6 +89,8 @@ class KnownResult(Record):
         Where its document is.
     result_key : str
         S3 prefix of the result objects.
+    parts : tuple of str
+        Those there are beside the usual ones.
     """
 
     job_id: str
@@ -93,5 +98,6 @@ class KnownResult(Record):
     s3_bucket: str
     s3_key: str
     result_key: str
+    parts: tuple[Part, ...] = ()
     bytes: int
     pages: int

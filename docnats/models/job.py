@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, JsonValue
 
 from docnats.errors import ErrorType
 from docnats.models.message import JobMessage
-from docnats.models.record import Record, utc_now
+from docnats.models.record import Part, Record, utc_now
 
 __all__ = ["ACTIVE", "TERMINAL", "JobRecord", "JobState"]
 
@@ -51,8 +51,12 @@ class JobRecord(Record):
         The job that made the result, where an earlier one was given for a known document.
     cleaned_at : datetime or None
         When it was cleaned up, if objects of it were kept since other jobs need them.
+    parts : tuple of str
+        Result objects that its processor makes beside the usual ones.
     options : dict
         The processor's options without secrets.
+    custom_prompt : str or None
+        What a language model is asked about the document's text.
     """
 
     job_id: str
@@ -76,11 +80,13 @@ class JobRecord(Record):
     started_at: AwareDatetime | None = None
     finished_at: AwareDatetime | None = None
     result_key: str | None = None
+    parts: tuple[Part, ...] = ()
     reused_from: str | None = None
     cleaned_at: AwareDatetime | None = None
     processor: str = "docling-parse"
     processing_timeout: float = 600
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    custom_prompt: str | None = None
 
     @classmethod
     def from_json(cls, data: builtins.bytes) -> Self:
@@ -107,6 +113,7 @@ class JobRecord(Record):
             processor=message.processor,
             processing_timeout=message.processing_timeout,
             options=message.shown_options,
+            custom_prompt=message.custom_prompt,
         )
 
     @property

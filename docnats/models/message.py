@@ -58,6 +58,8 @@ class JobMessage(Record):
         Seconds the whole job may take on a worker.
     options : dict
         Options of the processor; for docling-parse a ``password``.
+    custom_prompt : str or None
+        What a language model is asked about the document's text.
     force : bool
         Parse the document even if it is known to kill the parser.
     """

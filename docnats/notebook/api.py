@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
+from pydantic import JsonValue
 
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.errors import ConfigError
 from docnats.notebook.following import Interrupted, OnInterrupt, follow
 from docnats.notebook.session import current_session, replace_session
 from docnats.panel import Kind
+from docnats.processors import DEFAULT
 from docnats.service import DocumentResult, Health, S3DocumentService, Sources
 
 __all__ = [
@@ -38,6 +40,8 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     wait: bool = True,
     batch: str | None = None,
     password: str | None = None,
+    processor: str = DEFAULT,
+    options: Mapping[str, JsonValue] | None = None,
     timeout: float | None = None,
     custom_prompt: str | None = None,
     force: bool = False,
@@ -61,10 +65,16 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
         A name for this submission; by default one made of the time.
     password : str, optional
         Opens encrypted PDFs; the others of the batch are not harmed.
+    processor : str
+        What to put the documents through: ``"docling-parse"`` (words with boxes),
+        ``"pypdfium2"`` (plain text, about ten times as fast), or that of a plugin.
+    options : mapping, optional
+        The processor's options.
     timeout : float, optional
         Seconds one document may take on a worker; by default ``ProcessingConfig.timeout``.
     custom_prompt : str, optional
-        Not available in this version; refused.
+        What a language model is asked about each document's text: ``prompt_output`` of the
+        result. Refused where no worker has one.
     force : bool
         Process documents anew whatever is known of them. Without it, a local file that was
         processed before, in the same way, is done at once with the earlier result and not
@@ -87,7 +97,9 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     ------
     SourceError
         A file is missing, or there is nothing to submit; nothing was uploaded then.
-    ConfigError, StackError, StorageError, BusError
+    ConfigError
+        There is no such processor or option; nothing was uploaded.
+    StackError, StorageError, BusError
         The servers cannot be used; the message says what to do.
     KeyboardInterrupt
         The waiting was interrupted; the message says what goes on and how to get back to it.
@@ -100,12 +112,13 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     if on_interrupt not in get_args(OnInterrupt):
         raise ConfigError(f"on_interrupt={on_interrupt!r}: it is 'continue' or 'cancel'")
     session = current_session()
-    options = {} if password is None else {"password": password}
+    secrets = {} if password is None else {"password": password}
     try:
         submission = session.service().submit(
             sources,
             batch=batch,
-            options=options,
+            processor=processor,
+            options={**(options or {}), **secrets},
             timeout=timeout,
             custom_prompt=custom_prompt,
             force=force,
@@ -228,6 +241,8 @@ def process_pdf_with_s3_sync(
     *,
     timeout: float | None = None,
     password: str | None = None,
+    processor: str = DEFAULT,
+    options: Mapping[str, JsonValue] | None = None,
     force: bool = False,
 ) -> DocumentResult:
     """Process one PDF and return its result; for scripts, cells and threads alike.
@@ -239,11 +254,14 @@ def process_pdf_with_s3_sync(
     config_override : ProcessingConfig or mapping, optional
         Settings for this call, or those that differ from the session's.
     custom_prompt : str, optional
-        Not available in this version; refused.
+        What a language model is asked about each document's text: ``prompt_output`` of the
+        result. Refused where no worker has one.
     timeout : float, optional
         Seconds to wait; by default ``ProcessingConfig.timeout``.
     password : str, optional
         Opens an encrypted PDF.
+    processor, options
+        As of :func:`submit_many`.
     force : bool
         Process it anew even if its result is known, or that it kills the parser.
 
@@ -270,7 +288,13 @@ def process_pdf_with_s3_sync(
     service = session.service().using(config)
     return session.run(
         service.process_document(
-            path, timeout=timeout, password=password, custom_prompt=custom_prompt, force=force
+            path,
+            timeout=timeout,
+            password=password,
+            processor=processor,
+            options=options,
+            custom_prompt=custom_prompt,
+            force=force,
         )
     )
 

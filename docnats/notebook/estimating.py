@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
 from docnats.notebook.following import Interrupted, follow
 from docnats.notebook.session import current_session
 from docnats.panel import Kind
+from docnats.processors import DEFAULT
 from docnats.service import Estimate, Sources
 
 __all__ = ["estimate"]
@@ -22,6 +27,8 @@ def estimate(
     sample: float = 0.01,
     seed: int = 0,
     password: str | None = None,
+    processor: str = DEFAULT,
+    options: Mapping[str, JsonValue] | None = None,
     timeout: float | None = None,
     progress: Kind = "auto",
 ) -> Estimate:
@@ -41,7 +48,7 @@ def estimate(
         there are not so many, all are processed, and what is told is what happened.
     seed : int
         Another one chooses other documents; the same one the same.
-    password, timeout
+    password, processor, options, timeout
         As of :func:`submit_many`.
     progress : {"auto", "widget", "text", "none"}
         A live widget in notebooks, a bar on stderr elsewhere.
@@ -71,12 +78,19 @@ def estimate(
     """
     session = current_session()
     service = session.service()
-    options = {} if password is None else {"password": password}
+    secrets = {} if password is None else {"password": password}
+    how = {**(options or {}), **secrets}
     wait = START_SECONDS if session.home else APPEAR_SECONDS
     try:
         canary = session.run(
             service.canary(
-                sources, sample=sample, seed=seed, options=options, timeout=timeout, wait=wait
+                sources,
+                sample=sample,
+                seed=seed,
+                processor=processor,
+                options=how,
+                timeout=timeout,
+                wait=wait,
             )
         )
     except KeyboardInterrupt:

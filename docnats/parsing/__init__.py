@@ -5,6 +5,7 @@ pandas, no pydantic, nothing that knows a credential.
 """
 
 from docnats.parsing.bookmark import Place, Watch, read_bookmark
+from docnats.parsing.pages import PageContent
 from docnats.parsing.probe import warm_up
 from docnats.parsing.ranges import (
     PageError,
@@ -13,15 +14,21 @@ from docnats.parsing.ranges import (
     merge_ranges,
     parse_range,
 )
+from docnats.parsing.reader import Reader, WholeReader
+from docnats.parsing.tables import read_texts
 
 __all__ = [
+    "PageContent",
     "PageError",
     "ParseOptions",
     "Place",
     "RangeResult",
+    "Reader",
     "Watch",
+    "WholeReader",
     "merge_ranges",
     "parse_range",
     "read_bookmark",
+    "read_texts",
     "warm_up",
 ]

@@ -11,7 +11,7 @@ import functools
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,9 +19,11 @@ from docling_parse.pdf_parsers import DecodePageConfig, pdf_parser
 
 from docnats.errors import ErrorType, ParseError
 from docnats.parsing.metadata import read_metadata
+from docnats.parsing.pages import PageContent, read_page
+from docnats.parsing.rotation import may_be_rotated
 from docnats.parsing.signature import check_is_pdf
 
-__all__ = ["Document", "open_document"]
+__all__ = ["Document", "open_document", "open_reader"]
 
 _KEY = "document"
 _MAX_REASON = 300
@@ -36,8 +38,9 @@ class Document:
         Pages there are.
     """
 
-    def __init__(self, parser: Any) -> None:
+    def __init__(self, parser: Any, source: str) -> None:
         self._parser = parser
+        self._source = source
         self.page_count: int = parser.number_of_pages(_KEY)
 
     @functools.cached_property
@@ -47,6 +50,15 @@ class Document:
             return read_metadata(self._parser.get_meta_xml(_KEY))
         except (RuntimeError, ValueError):  # bytes that are no UTF-8
             return {}
+
+    @functools.cached_property
+    def _may_be_rotated(self) -> bool:
+        return may_be_rotated(self._source)
+
+    def read_page(self, page_no: int) -> PageContent:
+        """Return what is on a page, counted from 1."""
+        with self.page(page_no) as page:
+            return read_page(page, may_be_rotated=self._may_be_rotated)
 
     @contextmanager
     def page(self, page_no: int) -> Iterator[Any]:
@@ -76,12 +88,19 @@ def open_document(source: str, password: str | None = None) -> Iterator[Document
     if reason is not None:
         raise _load_error(reason, password)
     try:
-        document = Document(parser)
+        document = Document(parser, source)
         if document.page_count < 1:
             raise ParseError(ErrorType.MALFORMED, "the PDF has no pages")
         yield document
     finally:
         parser.unload_document(_KEY)
+
+
+@contextmanager
+def open_reader(source: str, options: Mapping[str, Any]) -> Iterator[Document]:
+    """Open a PDF file as the processor ``docling-parse`` does; see :func:`open_document`."""
+    with open_document(source, options.get("password")) as document:
+        yield document
 
 
 def _load(parser: Any, source: str, password: str | None) -> str | None:

@@ -48,9 +48,11 @@ class PageContent:
     quality : float or None
         See :func:`~docnats.parsing.quality.text_quality`.
     words : sequence of tuple
-        The values of :data:`CELL_FIELDS` of each word.
+        The values of :data:`CELL_FIELDS` of each word; empty where the reader knows no boxes.
     line_numbers : sequence of int
         The line of each word, from 1.
+    n_words : int or None
+        How many words there are, if it is not the number of ``words``.
     """
 
     width: float
@@ -59,8 +61,24 @@ class PageContent:
     text: str
     n_lines: int
     quality: float | None
-    words: Sequence[Cell]
-    line_numbers: Sequence[int]
+    words: Sequence[Cell] = ()
+    line_numbers: Sequence[int] = ()
+    n_words: int | None = None
+
+    @classmethod
+    def of_text(
+        cls, text: str, width: float = 0.0, height: float = 0.0, rotation: int = 0
+    ) -> PageContent:
+        """Return a page of which only the text is known, not where on the page it is."""
+        return cls(
+            width=width,
+            height=height,
+            rotation=rotation,
+            text=text,
+            n_lines=sum(not line.isspace() for line in text.splitlines() if line),
+            quality=text_quality(text),
+            n_words=len(text.split()),
+        )
 
 
 def read_page(page: Any, *, may_be_rotated: bool) -> PageContent:

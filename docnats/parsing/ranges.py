@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from docnats.errors import ErrorType, ParseError
-from docnats.parsing.bookmark import Watch, bookmark
-from docnats.parsing.native import Document, open_document
-from docnats.parsing.pages import read_page
-from docnats.parsing.rotation import may_be_rotated
+from docnats.errors import DocnatsError, ErrorType, ParseError
+from docnats.parsing.bookmark import Bookmark, Watch, bookmark
+from docnats.parsing.reader import NATIVE, Reader, WholeReader, find_reader
 from docnats.parsing.tables import TABLES, RangeTables, merge_parts
 
 __all__ = ["PageError", "ParseOptions", "RangeResult", "merge_ranges", "parse_range"]
@@ -21,18 +22,25 @@ _MAX_ERROR = 500
 
 @dataclass(frozen=True, slots=True)
 class ParseOptions:
-    """What the user says about a document.
+    """How a document is read.
 
     Parameters
     ----------
-    password : str, optional
-        Opens an encrypted file; ignored by one that needs none.
+    settings : mapping
+        What the user says of it: the processor's options. A ``password`` opens an encrypted
+        file, and is ignored by one that needs none.
     max_pages : int
         Documents with more pages are refused as ``too_large``.
+    reader : str
+        The function that opens it, as ``package.module:function``; see :class:`Reader`.
+    parts : tuple of str
+        What :meth:`WholeReader.write_parts` writes; the range must be the whole document.
     """
 
-    password: str | None = field(default=None, repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     max_pages: int = 20_000
+    reader: str = NATIVE
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,8 @@ def parse_range(
     ------
     ParseError
         The document as a whole cannot be parsed: ``not_a_pdf``, ``encrypted``,
-        ``malformed`` or ``too_large``. A page that fails is a row with an ``error``.
+        ``malformed`` or ``too_large``; or its reader fails: ``processor``. A page that fails
+        is a row with an ``error``.
     MemoryError
         The pages need more memory than this process may use; end the process.
 
@@ -118,44 +127,77 @@ def parse_range(
     >>> parse_range("paper.pdf", "out", 1, 48, ParseOptions())  # doctest: +SKIP
     RangeResult(page_count=12, first=1, last=12, words=5403, metadata={…}, page_errors=())
     """
-    with bookmark(watch) as mark, open_document(source, options.password) as document:
+    tables = RangeTables()
+    with bookmark(watch) as mark, _opened(source, options) as document:
         total = document.page_count
         if total > options.max_pages:
             msg = f"the PDF has {total:,} pages, more than the limit of {options.max_pages:,}"
             raise ParseError(ErrorType.TOO_LARGE, f"{msg} (DOCNATS_MAX_PAGES)")
-        last = min(total, first + count - 1)
-        tables = RangeTables()
-        rotated = may_be_rotated(source)
         metadata = document.metadata
         mark.opened(total)
-        errors: list[PageError] = []
-        for page_no in range(first, last + 1):
-            mark.turn_to(page_no)
-            error = _parse_page(document, page_no, tables, may_be_rotated=rotated)
-            if error is not None:
-                errors.append(PageError(page_no, error))
+        last = min(total, first + count - 1)
+        errors = _read_pages(document, range(first, last + 1), tables, mark)
         mark.close()
-    result = RangeResult(total, first, last, tables.words, metadata, tuple(errors))
+        if options.parts:
+            _write_parts(document, Path(out_dir), options.parts)
+    result = RangeResult(total, first, last, tables.words, metadata, errors)
     tables.write(Path(out_dir), "" if result.whole else _part(first))
     return result
 
 
-def _parse_page(
-    document: Document, page_no: int, tables: RangeTables, *, may_be_rotated: bool
-) -> str | None:
-    """Parse one page; return what is wrong with it, or None."""
+@contextmanager
+def _opened(source: str, options: ParseOptions) -> Iterator[Reader]:
+    """Open a document; whatever its reader raises, also on closing, has a name."""
     try:
-        with document.page(page_no) as page:
-            tables.add(page_no, read_page(page, may_be_rotated=may_be_rotated))
-    except MemoryError:
+        with find_reader(options.reader)(source, options.settings) as document:
+            yield document
+    except (DocnatsError, MemoryError):
+        raise
+    except Exception as error:  # a plugin's own errors may not even travel to the worker
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        _raise_if_out_of_memory(error)
+        told = f"{type(error).__name__}: {error}"[:_MAX_ERROR]
+        raise ParseError(ErrorType.PROCESSOR, f"{options.reader} failed: {told}") from error
+
+
+def _read_pages(
+    document: Reader, pages: Sequence[int], tables: RangeTables, mark: Bookmark
+) -> tuple[PageError, ...]:
+    errors: list[PageError] = []
+    for page_no in pages:
+        mark.turn_to(page_no)
+        error = _read_page(document, page_no, tables)
+        if error is not None:
+            errors.append(PageError(page_no, error))
+    return tuple(errors)
+
+
+def _read_page(document: Reader, page_no: int, tables: RangeTables) -> str | None:
+    """Read one page; return what is wrong with it, or None."""
+    try:
+        tables.add(page_no, document.read_page(page_no))
+    except (MemoryError, ParseError):
         raise
     except Exception as error:  # one bad page must not cost the document
-        if "bad_alloc" in str(error):
-            raise MemoryError(str(error)) from error
+        _raise_if_out_of_memory(error)
         reason = (str(error) or type(error).__name__)[:_MAX_ERROR]
         tables.add_failed(page_no, reason)
         return reason
     return None
+
+
+def _raise_if_out_of_memory(error: Exception) -> None:
+    if "bad_alloc" in str(error):
+        raise MemoryError(str(error)) from error
+
+
+def _write_parts(document: Reader, folder: Path, parts: Sequence[str]) -> None:
+    if isinstance(document, WholeReader):
+        document.write_parts(folder)
+    missing = [part for part in parts if not (folder / part).is_file()]
+    if missing:
+        raise ParseError(ErrorType.PROCESSOR, f"it has not written {', '.join(missing)}")
 
 
 def _part(first: int) -> str:

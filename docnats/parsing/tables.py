@@ -14,7 +14,15 @@ import pyarrow.parquet as pq
 
 from docnats.parsing.pages import CELL_FIELDS, Cell, PageContent
 
-__all__ = ["PAGES_SCHEMA", "TABLES", "WORDS_SCHEMA", "RangeTables", "merge_parts", "read_table"]
+__all__ = [
+    "PAGES_SCHEMA",
+    "TABLES",
+    "WORDS_SCHEMA",
+    "RangeTables",
+    "merge_parts",
+    "read_table",
+    "read_texts",
+]
 
 PAGES_SCHEMA = pa.schema(
     [
@@ -82,7 +90,7 @@ class RangeTables:
                 "height": page.height,
                 "rotation": page.rotation,
                 "text": page.text,
-                "n_words": n_words,
+                "n_words": n_words if page.n_words is None else page.n_words,
                 "n_lines": page.n_lines,
                 "quality": page.quality,
             }
@@ -142,6 +150,13 @@ def read_table(path: Path) -> pa.Table:
     """Read a Parquet file on this thread: a process that forks must have no other."""
     with pq.ParquetFile(path, pre_buffer=False) as file:
         return file.read(use_threads=False)
+
+
+def read_texts(out_dir: str) -> list[str]:
+    """Return the text of each page of a document that has some."""
+    with pq.ParquetFile(Path(out_dir) / "pages.parquet", pre_buffer=False) as file:
+        texts = file.read(["text"], use_threads=False).column("text").to_pylist()
+    return [text for text in texts if text and not text.isspace()]
 
 
 def merge_parts(folder: Path, name: str) -> None:

@@ -16,7 +16,9 @@ __all__ = ["clean_context", "ensure_server"]
 
 KEPT = frozenset(
     {
+        "DOCLING_ARTIFACTS_PATH",
         "DYLD_LIBRARY_PATH",
+        "HF_HOME",
         "LANG",
         "LC_ALL",
         "LC_CTYPE",
@@ -29,7 +31,7 @@ KEPT = frozenset(
         "VIRTUAL_ENV",
     }
 )
-"""What a process needs to find Python, its modules and a place for temporary files."""
+"""What a process needs to find Python, its modules, models, and a place for temporary files."""
 
 ADDED = {
     # A process that forks must have one thread only.

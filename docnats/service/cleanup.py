@@ -101,7 +101,7 @@ async def delete_objects(
 
 def _keys(job: JobRecord, storage: Storage) -> set[str]:
     prefix = job.result_key or result_key(job.job_id)
-    keys = {part_key(prefix, part) for part in RESULT_PARTS}
+    keys = {part_key(prefix, part) for part in (*RESULT_PARTS, *job.parts)}
     return keys | {job.s3_key} if uploaded(job, storage) else keys
 
 

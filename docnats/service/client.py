@@ -13,9 +13,11 @@ from pydantic import JsonValue
 from docnats.errors import DocnatsError, ObjectMissing
 from docnats.models import JobRecord, JobState
 from docnats.names import new_batch_id
+from docnats.processors import DEFAULT
 from docnats.service import history, results
 from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
+from docnats.service.choice import choose
 from docnats.service.cleanup import clean_up_jobs, give_up
 from docnats.service.connected import Connected
 from docnats.service.dataset import Part, open_dataset
@@ -23,7 +25,7 @@ from docnats.service.explain import Explanation, explain_jobs, failure_of
 from docnats.service.history import BatchSummary, JobKey, Since, States, key_of
 from docnats.service.results import DocumentResult
 from docnats.service.retry import resubmission
-from docnats.service.sources import Sources, expand_sources, refuse_prompt
+from docnats.service.sources import Sources, expand_sources
 from docnats.service.submission import Submission
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class S3DocumentClient(Connected):
         sources: Sources,
         *,
         batch: str | None = None,
+        processor: str = DEFAULT,
         options: Mapping[str, JsonValue] | None = None,
         timeout: float | None = None,
         custom_prompt: str | None = None,
@@ -65,12 +68,15 @@ class S3DocumentClient(Connected):
             See :func:`docnats.submit_many`.
         batch : str, optional
             Its name; by default one made of the time.
+        processor : str
+            What to put the documents through.
         options : mapping, optional
             The processor's options, for example a ``password``.
         timeout : float, optional
             Seconds one job may take on a worker; by default the configured one.
         custom_prompt : str, optional
-            Not available in this version; refused.
+            What a language model is asked about each document's text: ``prompt_output`` of the
+            result. Refused where no worker has one.
         force : bool
             Process documents again whose results are known, or that are known to kill the
             parser.
@@ -85,14 +91,14 @@ class S3DocumentClient(Connected):
         SourceError
             The sources cannot be used; nothing was uploaded.
         ConfigError
-            An argument is wrong.
+            An argument is wrong, or there is no such processor or option; nothing was uploaded.
         """
-        refuse_prompt(custom_prompt)
+        choice = await choose(self.bus, processor, options or {}, custom_prompt)
         documents = await expand_sources(sources, self.storage)
         batch = await history.new_batch(self.bus, batch)
         config = self.config if timeout is None else self.config.but(timeout=timeout)
         submission = Submission(
-            self.bus, self.storage, config, batch, documents, options or {}, force=force
+            self.bus, self.storage, config, batch, documents, choice, force=force
         )
         return await self._begin(submission, batch)
 
@@ -102,6 +108,8 @@ class S3DocumentClient(Connected):
         *,
         timeout: float | None = None,
         password: str | None = None,
+        processor: str = DEFAULT,
+        options: Mapping[str, JsonValue] | None = None,
         custom_prompt: str | None = None,
         force: bool = False,
     ) -> DocumentResult:
@@ -114,9 +122,12 @@ class S3DocumentClient(Connected):
         timeout : float, optional
             Seconds to wait for the result; by default the configured one.
         password : str, optional
-            Opens an encrypted PDF.
+            Opens an encrypted PDF: the option of that name.
+        processor, options
+            As of :meth:`submit`.
         custom_prompt : str, optional
-            Not available in this version; refused.
+            What a language model is asked about each document's text: ``prompt_output`` of the
+            result. Refused where no worker has one.
         force : bool
             Process it anew even if its result is known, or that it kills the parser.
 
@@ -134,10 +145,11 @@ class S3DocumentClient(Connected):
         With ``cleanup_on_error``, a document that fails or times out leaves nothing in S3.
         """
         timeout = self.config.timeout if timeout is None else timeout
-        options = {} if password is None else {"password": password}
+        secrets = {} if password is None else {"password": password}
         batch = await self.submit(
             os.fspath(path),
-            options=options,
+            processor=processor,
+            options={**(options or {}), **secrets},
             timeout=timeout,
             custom_prompt=custom_prompt,
             force=force,

@@ -150,6 +150,8 @@ _HAPPENED = {
     ErrorType.STORAGE: "The document or its result could not be moved to or from S3.",
     ErrorType.NOT_SENT: "The process that submitted it ended before its turn came.",
     ErrorType.UNREADABLE: "The workers cannot make sense of its job message.",
+    ErrorType.PROCESSOR: "No worker could put it through its processor.",
+    ErrorType.PROMPT: "The language model did not answer its prompt.",
     ErrorType.CANCELLED: "It was cancelled before it ended.",
     ErrorType.INTERNAL: "A fault of docnats itself.",
 }
@@ -187,6 +189,14 @@ _ADVICE = {
     ErrorType.UNREADABLE: (
         "Run workers of the client's version, then `docnats requeue`; docnats.dead_letters() has "
         "the message."
+    ),
+    ErrorType.PROCESSOR: (
+        "Where no worker offers the processor, install its package on one and start it, then "
+        ".docnats.retry(); else report what it says to the processor's author."
+    ),
+    ErrorType.PROMPT: (
+        "Check the endpoint that the workers are configured with (DOCNATS_LLM_BASE_URL and its "
+        "like), then .docnats.retry()."
     ),
     ErrorType.CANCELLED: _CANCELLED,
     ErrorType.INTERNAL: "Please report this as a fault of docnats, with the message.",

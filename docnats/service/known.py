@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-
-from pydantic import JsonValue
+from collections import defaultdict
+from collections.abc import Sequence
 
 from docnats.bus import Bus
 from docnats.errors import BusError
-from docnats.models import SECRET_OPTIONS, JobRecord, JobState, KnownResult, utc_now
-from docnats.names import poison_key
+from docnats.models import (
+    SECRET_OPTIONS,
+    JobRecord,
+    JobState,
+    KnownResult,
+    WorkerInfo,
+    utc_now,
+)
+from docnats.names import known_key
+from docnats.service.choice import Choice
 from docnats.service.sources import Source
 
 __all__ = ["Library"]
@@ -30,13 +37,14 @@ class Library:
     ----------
     bus : Bus
         The open port.
-    options : mapping
+    choice : Choice
         How the documents are to be processed.
     """
 
-    def __init__(self, bus: Bus, options: Mapping[str, JsonValue]) -> None:
+    def __init__(self, bus: Bus, choice: Choice) -> None:
         self._bus = bus
-        self._options = dict(options)
+        self._options = dict(choice.options)
+        self._prompt = choice.prompt
 
     async def look_up(self, jobs: Sequence[tuple[Source, JobRecord]]) -> list[JobRecord | None]:
         """Return the records of jobs as done where their results are known, in their order.
@@ -54,13 +62,16 @@ class Library:
         return [answered.get(record.job_id) for _, record in jobs]
 
     async def _answers(self, jobs: Sequence[tuple[Source, JobRecord]]) -> dict[str, JobRecord]:
-        versions = await self._versions()
+        workers = await self._bus.workers()
+        versions = _versions(workers)
+        models = {worker.prompts for worker in workers if worker.prompts}
         jobs = [job for job in jobs if job[1].processor in versions]
-        if not jobs:
+        if not jobs or (self._prompt is not None and len(models) != 1):
             return {}
+        prompt = None if self._prompt is None else (self._prompt, min(models))
         digests = await asyncio.to_thread(lambda: [_sha256(source) for source, _ in jobs])
         wanted = [
-            (digest, record, poison_key(digest, record.processor, version, self._options))
+            (digest, record, known_key(digest, record.processor, version, self._options, prompt))
             for digest, (_, record) in zip(digests, jobs, strict=True)
             if digest and (version := versions[record.processor])
         ]
@@ -71,20 +82,21 @@ class Library:
             if known is not None
         }
 
-    async def _versions(self) -> dict[str, str]:
-        """Return what makes results now, by processor, where all live workers have the same.
 
-        Of others, no earlier result is sure to be what they would make.
-        """
-        workers = await self._bus.workers()
-        if not workers:
-            return {}
-        first, *others = (worker.versions for worker in workers)
-        return {
-            processor: version
-            for processor, version in first.items()
-            if all(other.get(processor) == version for other in others)
-        }
+def _versions(workers: Sequence[WorkerInfo]) -> dict[str, str]:
+    """Return what makes results now, by processor, where all who offer it have the same.
+
+    Of others, no earlier result is sure to be what they would make.
+    """
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for worker in workers:
+        for processor in worker.processors:
+            found[processor].add(worker.versions.get(processor, ""))
+    return {
+        processor: version
+        for processor, versions in found.items()
+        if len(versions) == 1 and (version := min(versions))
+    }
 
 
 def _sha256(source: Source) -> str | None:
@@ -114,6 +126,7 @@ def _answered(record: JobRecord, known: KnownResult, sha256: str | None) -> JobR
         s3_bucket=known.s3_bucket,
         s3_key=known.s3_key,
         result_key=known.result_key,
+        parts=known.parts,
         reused_from=known.job_id,
         finished_at=utc_now(),
     )

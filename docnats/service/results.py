@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +61,17 @@ class DocumentResult:
         ``left_to_right``.
     text : str
         All pages' text, a form feed between pages.
+    prompt_output : str or None
+        The language model's answer to the job's ``custom_prompt``.
+    parts : mapping of str to bytes
+        The further result files of its processor, for example ``document.md``.
     """
 
     job: JobRecord
     document: dict[str, Any]
     _pages: bytes
     _words: bytes
+    parts: Mapping[str, bytes] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return the document in a line: what it holds is too much to look at."""
@@ -88,6 +93,11 @@ class DocumentResult:
         """All pages' text, a form feed between pages."""
         return "\f".join(self.pages["text"].fillna(""))
 
+    @property
+    def prompt_output(self) -> str | None:
+        """What the language model answered to the job's ``custom_prompt``; None without one."""
+        return self.document.get("prompt_output")
+
     def to_dict(self) -> dict[str, Any]:
         """Return ``document.json`` with the pages' rows under ``page_rows`` and the text."""
         rows = pq.read_table(io.BytesIO(self._pages)).to_pylist()
@@ -108,12 +118,13 @@ async def fetch_document(storage: Storage, job: JobRecord) -> DocumentResult:
         The result was cleaned up.
     """
     prefix = job.result_key or result_key(job.job_id)
-    parts = (part_key(prefix, part) for part in (DOCUMENT, PAGES, WORDS))
+    keys = (part_key(prefix, part) for part in (DOCUMENT, PAGES, WORDS, *job.parts))
     try:
-        document, pages, words = await asyncio.gather(*map(storage.get_bytes, parts))
+        document, pages, words, *parts = await asyncio.gather(*map(storage.get_bytes, keys))
     except ObjectMissing as error:
         raise _cleaned_up([job.filename]) from error
-    return DocumentResult(job, json.loads(document), pages, words)
+    named_parts = dict(zip(job.parts, parts, strict=True))
+    return DocumentResult(job, json.loads(document), pages, words, named_parts)
 
 
 async def fetch_source(storage: Storage, job: JobRecord) -> bytes:

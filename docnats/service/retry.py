@@ -11,6 +11,7 @@ from docnats.bus import Bus
 from docnats.config import ProcessingConfig
 from docnats.errors import SourceError
 from docnats.models import JobMessage, JobRecord, JobState
+from docnats.service.choice import Choice
 from docnats.service.cleanup import uploaded
 from docnats.service.history import JobKey, find_jobs, named
 from docnats.service.sources import Source
@@ -138,7 +139,8 @@ class Resubmission(Submission):
     ) -> None:
         self._originals = jobs
         self._timeout = timeout
-        super().__init__(bus, storage, config, batch, sources, secrets, force=force)
+        choice = Choice(options=secrets)
+        super().__init__(bus, storage, config, batch, sources, choice, force=force)
 
     def _new_record(self, position: int, source: Source) -> JobRecord:
         original = self._originals[position]
@@ -150,6 +152,8 @@ class Resubmission(Submission):
             pages=original.pages if same else None,
             options=original.options,
             processor=original.processor,
+            parts=original.parts,
+            custom_prompt=original.custom_prompt,
             processing_timeout=self._timeout or original.processing_timeout,
         )
 

@@ -15,6 +15,8 @@ from pydantic import JsonValue
 from docnats.errors import DocnatsError, StackError
 from docnats.models import DeadLetter, WorkerInfo
 from docnats.names import new_batch_id, new_canary_id, probe_key
+from docnats.processors import DEFAULT
+from docnats.service import choice
 from docnats.service.canary import Canary, choose, sample_size
 from docnats.service.client import S3DocumentClient
 from docnats.service.estimate import Estimate, estimate_of
@@ -144,6 +146,7 @@ class S3DocumentService(S3DocumentClient):
         *,
         sample: float = 0.01,
         seed: int = 0,
+        processor: str = DEFAULT,
         options: Mapping[str, JsonValue] | None = None,
         timeout: float | None = None,
         wait: float = 0,
@@ -152,7 +155,7 @@ class S3DocumentService(S3DocumentClient):
 
         Parameters
         ----------
-        options, timeout
+        processor, options, timeout
             As of :meth:`submit`.
         wait : float
             Seconds that the first worker may take to appear.
@@ -170,6 +173,7 @@ class S3DocumentService(S3DocumentClient):
         >>> await canary.batch.follow()  # doctest: +SKIP
         >>> estimate = await service.judge(canary)  # doctest: +SKIP
         """
+        how = await choice.choose(self.bus, processor, options or {})
         documents = await expand_sources(sources, self.storage)
         workers = await self._live_workers(wait)
         parsers = {worker.worker: worker.parsers for worker in workers}
@@ -183,7 +187,7 @@ class S3DocumentService(S3DocumentClient):
             config,
             batch,
             [documents[place] for place in chosen],
-            options or {},
+            how,
             reuse=False,  # an answer from before would tell nothing of the time
         )
         return Canary(await self._begin(submission, batch), documents, chosen, parsers)

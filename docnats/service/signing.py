@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 async def signed_urls(storage: Storage, job: JobRecord) -> JobUrls:
     """Return URLs to read a job's document and to write its results, and nothing else."""
-    puts = {part: await storage.presign_put(result_part(job.job_id, part)) for part in RESULT_PARTS}
+    parts = (*RESULT_PARTS, *job.parts)
+    puts = {part: await storage.presign_put(result_part(job.job_id, part)) for part in parts}
     return JobUrls(
         s3_url=await storage.presign_get(job.s3_key, bucket=job.s3_bucket),
         result_url=puts.pop(DOCUMENT),

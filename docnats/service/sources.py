@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from docnats.errors import ConfigError, SourceError
+from docnats.errors import SourceError
 from docnats.storage import Storage
 
-__all__ = ["Source", "Sources", "expand_sources", "refuse_prompt"]
+__all__ = ["Source", "Sources", "expand_sources"]
 
 Sources: TypeAlias = (
     str
@@ -176,12 +176,3 @@ def _some(names: list[str]) -> str:
 _ACCEPTED = (
     "give paths, globs, directories, s3:// URIs or (name, bytes) pairs, or a list or Series of them"
 )
-
-
-def refuse_prompt(custom_prompt: str | None) -> None:
-    """Raise a ``ConfigError`` if there is one: nothing could answer it."""
-    if custom_prompt is not None:
-        raise ConfigError(
-            "custom_prompt is not available in this version: no language model can be "
-            "configured yet; leave it out"
-        )

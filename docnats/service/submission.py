@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-
-from pydantic import JsonValue
+from collections.abc import Iterable, Sequence
 
 from docnats.bus import Bus, StateEntry
 from docnats.config import ProcessingConfig
 from docnats.errors import ErrorType, StorageError, ungrouped
 from docnats.models import SECRET_OPTIONS, JobMessage, JobRecord, JobState, JobUrls, utc_now
 from docnats.names import new_job_id, raw_key
+from docnats.service.choice import Choice
 from docnats.service.known import Library
 from docnats.service.presence import Presence
 from docnats.service.signing import signed_urls
@@ -40,8 +39,8 @@ class Submission:
         The batch's id.
     sources : sequence of Source
         The documents, in the order of the table's rows.
-    options : mapping
-        The processor's options.
+    choice : Choice
+        How to process them.
     force : bool
         Process documents again whose results are known, or that are known to kill the parser.
     reuse : bool
@@ -55,7 +54,7 @@ class Submission:
         config: ProcessingConfig,
         batch: str,
         sources: Sequence[Source],
-        options: Mapping[str, JsonValue],
+        choice: Choice,
         *,
         force: bool = False,
         reuse: bool = True,
@@ -64,14 +63,14 @@ class Submission:
         self._bus = bus.patient()
         self._storage = storage.patient()
         self._config = config
-        self._options = dict(options)
+        self._choice = choice
         self._force = force
         self._reuse = reuse and config.reuse_results and not force
         self._batch = batch
         self._jobs = [
             (source, self._new_record(position, source)) for position, source in enumerate(sources)
         ]
-        self._library = Library(self._bus, options)
+        self._library = Library(self._bus, choice)
         self._unknown: asyncio.Queue[tuple[Source, JobRecord] | None] = asyncio.Queue(_GROUP)
         self._sent: asyncio.Queue[StateEntry | None] = asyncio.Queue(maxsize=4 * _GROUP)
         self._cancelled: set[str] = set()
@@ -79,7 +78,8 @@ class Submission:
 
     def _new_record(self, position: int, source: Source) -> JobRecord:
         job_id = new_job_id()
-        shown = {k: v for k, v in self._options.items() if k not in SECRET_OPTIONS}
+        choice = self._choice
+        shown = {k: v for k, v in choice.options.items() if k not in SECRET_OPTIONS}
         return JobRecord(
             job_id=job_id,
             batch=self._batch,
@@ -90,8 +90,11 @@ class Submission:
             s3_key=source.key or raw_key(job_id),
             bytes=source.size,
             submitted_at=utc_now(),
+            parts=choice.parts,
+            processor=choice.processor,
             processing_timeout=self._config.timeout,
             options=shown,
+            custom_prompt=choice.prompt,
         )
 
     async def register(self) -> list[StateEntry]:
@@ -252,7 +255,8 @@ class Submission:
             sha256=record.sha256,
             filename=record.filename,
             processor=record.processor,
-            options=self._options,
+            options=dict(self._choice.options),
+            custom_prompt=record.custom_prompt,
             force=self._force,
         )
 

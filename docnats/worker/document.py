@@ -24,7 +24,7 @@ from docnats.worker.bisection import (
 )
 from docnats.worker.limits import OPEN_CPU_SECONDS, Limits
 
-__all__ = ["OnProgress", "PageRange", "ParsedDocument", "parse_document"]
+__all__ = ["OnProgress", "PageRange", "ParsedDocument", "parse_document", "parse_whole"]
 
 MERGE_SECONDS = 600.0
 
@@ -96,6 +96,42 @@ async def parse_document(
         await _merge(pool, out_dir, ranges.lost)
     errors = ranges.page_errors()
     return ParsedDocument(head.page_count, len(errors), ranges.results[0].metadata, errors)
+
+
+async def parse_whole(
+    pool: ParserPool, source: Path, out_dir: Path, options: ParseOptions, *, seconds: float
+) -> ParsedDocument:
+    """Parse a PDF in one piece, with a processor that wants it so.
+
+    A death of the parser process costs the document, not a page, unless the second try goes
+    better. There are no limits of processor time.
+
+    Parameters
+    ----------
+    seconds : float
+        What each try may take.
+
+    Raises
+    ------
+    ParseError
+        The document cannot be parsed, or two processes died of it.
+    """
+
+    async def attempt(first: int, count: int) -> RangeResult | Death:
+        place = out_dir / "page-whole"
+        watch = Watch(str(place), open_seconds=0, page_seconds=0)
+        args = (str(source), str(out_dir), first, count, options, watch)
+        return await _survive(pool, args, place, seconds)
+
+    for tries_left in reversed(range(TRIES)):
+        outcome = await attempt(1, options.max_pages)
+        if isinstance(outcome, RangeResult):
+            break
+        if not tries_left:
+            raise outcome.error
+    assert isinstance(outcome, RangeResult)  # noqa: S101 - the loop ends no other way
+    errors = outcome.page_errors
+    return ParsedDocument(outcome.page_count, len(errors), outcome.metadata, errors)
 
 
 async def _survive(

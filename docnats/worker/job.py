@@ -14,6 +14,7 @@ from docnats.bus import Lease
 from docnats.errors import BusError, ErrorType, ParseError
 from docnats.models import JobMessage, JobRecord, JobState, utc_now
 from docnats.worker.claim import Claim, ClaimLost, JobEnded
+from docnats.worker.offer import lacking, waiting
 from docnats.worker.outcome import (
     after_fault,
     deaths,
@@ -105,10 +106,27 @@ class Job:
             self._stop(reason)
 
     async def _work(self) -> None:
+        if lack := lacking(self.message, self._tools):
+            await self._pass_on(lack)
+            return
         record = await self._start()
         if not record.terminal:
             record = await self._outcome(record)
         await self._settle(record)
+
+    async def _pass_on(self, lack: str) -> None:
+        """Leave the job to a worker that can do it: nobody has begun it, so it has cost nothing."""
+        record = await self._claim.read() or JobRecord.of(self.message)
+        attempt = self._claim.lease.attempt
+        outcome = await waiting(record, self.message, lack, attempt, self._tools)
+        if outcome.terminal:
+            await self._settle(outcome)
+            return
+        # Its sender still writes the row of one that is uploading.
+        if outcome != record and record.state is not JobState.UPLOADING:
+            log.warning("job %s: left to another worker: %s", self.job_id, lack)
+            await self._claim.write(outcome)
+        await self._claim.lease.release(retry_delay(attempt - 1))
 
     async def _start(self) -> JobRecord:
         """Mark the job running; or failed, when too many workers died of it."""

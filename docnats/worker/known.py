@@ -9,9 +9,8 @@ from functools import cache
 from docnats.bus import Bus
 from docnats.errors import BusError
 from docnats.models import JobMessage, JobRecord, JobState, KnownResult
-from docnats.names import owner, poison_key
-from docnats.worker.quarantine import PACKAGES
-from docnats.worker.versions import package_version
+from docnats.names import known_key, owner
+from docnats.processors import find_processor, package_version
 
 __all__ = ["ResultNotes", "result_version"]
 
@@ -24,8 +23,8 @@ _GROUP = 512
 @cache
 def result_version(processor: str) -> str:
     """Return the version of all that makes a processor's results: its package's and docnats'."""
-    made_by = ("docnats", PACKAGES.get(processor, "docnats"))
-    return " ".join(f"{package}-{package_version(package)}" for package in made_by)
+    package = find_processor(processor).package
+    return " ".join(f"{name}-{package_version(name)}" for name in ("docnats", package))
 
 
 class ResultNotes:
@@ -37,10 +36,13 @@ class ResultNotes:
     ----------
     bus : Bus
         Where the bucket is.
+    model : str, optional
+        The language model that answers prompts here.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, model: str | None = None) -> None:
         self._bus = bus
+        self._model = model
         self._notes: dict[str, KnownResult] = {}
         self._there_are_some = asyncio.Event()
 
@@ -49,7 +51,10 @@ class ResultNotes:
         known = _known(message, record)
         if known is not None and message.sha256:
             made_by = result_version(message.processor)
-            key = poison_key(message.sha256, message.processor, made_by, message.options)
+            prompt = message.custom_prompt and (message.custom_prompt, self._model)
+            key = known_key(
+                message.sha256, message.processor, made_by, message.options, prompt or None
+            )
             self._notes[key] = known
             self._there_are_some.set()
 
@@ -86,6 +91,7 @@ def _known(message: JobMessage, record: JobRecord) -> KnownResult | None:
         s3_bucket=record.s3_bucket,
         s3_key=record.s3_key,
         result_key=record.result_key,
+        parts=record.parts,
         bytes=record.bytes or 0,
         pages=record.pages or 0,
     )

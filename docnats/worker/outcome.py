@@ -11,7 +11,7 @@ import errno
 import logging
 import tempfile
 
-from docnats.errors import BusError, ErrorType, ParseError, StorageError
+from docnats.errors import BusError, ErrorType, ParseError, PromptError, StorageError
 from docnats.models import JobRecord, JobState
 from docnats.worker.retries import RETRIES, retry_delay
 
@@ -68,8 +68,9 @@ def _told(error: Exception, worker: str) -> tuple[ErrorType, str, bool]:
     match error:
         case ParseError():
             return error.error_type, str(error), error.transient
-        case StorageError():
-            return ErrorType.STORAGE, str(error), error.transient
+        case StorageError() | PromptError():
+            kind = ErrorType.PROMPT if isinstance(error, PromptError) else ErrorType.STORAGE
+            return kind, str(error), error.transient
         case BusError():
             return ErrorType.STORAGE, str(error), True
         case OSError(errno=errno.ENOSPC):

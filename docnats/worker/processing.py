@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic_core import to_json
 
+from docnats import parsing
 from docnats.bus import Bus
 from docnats.config import ProcessingConfig
-from docnats.errors import ErrorType, ParseError, ungrouped
+from docnats.errors import ConfigError, ErrorType, ParseError, ungrouped
+from docnats.llm import Chat
 from docnats.models import JobMessage, JobRecord, JobState, PageProgress, utc_now
 from docnats.names import DOCUMENT, PAGES, WORDS, result_key
 from docnats.parsing import ParseOptions
 from docnats.pool import ParserPool
+from docnats.processors import Processor, offered, package_version
 from docnats.worker.bisection import DEATHS
 from docnats.worker.claim import Claim
-from docnats.worker.document import OnProgress, PageRange, ParsedDocument, parse_document
+from docnats.worker.document import (
+    OnProgress,
+    PageRange,
+    ParsedDocument,
+    parse_document,
+    parse_whole,
+)
 from docnats.worker.known import ResultNotes
 from docnats.worker.limits import Limits
 from docnats.worker.outcome import stalled
+from docnats.worker.prompts import answer
 from docnats.worker.quarantine import Quarantine
 from docnats.worker.retries import Pause
 from docnats.worker.transfer import Transfer
-from docnats.worker.versions import package_version
 
 __all__ = ["Processing", "Tools"]
+
+READ_SECONDS = 600.0
+"""For reading the texts of all pages back: some megabytes."""
 
 PROGRESS_SECONDS = 0.25
 """Page progress is told at most 4 times a second a job."""
@@ -47,6 +61,8 @@ class Tools:
     config: ProcessingConfig
     max_deliver: int
     lease_seconds: float
+    processors: Mapping[str, Processor] = field(default_factory=offered)
+    chat: Chat | None = None
 
 
 class Processing:
@@ -66,6 +82,7 @@ class Processing:
         self._message = message
         self._claim = claim
         self._tools = tools
+        self._processor = tools.processors[message.processor]
 
     async def run(self, record: JobRecord) -> JobRecord:
         """Do it; return the record of the job that is done.
@@ -74,6 +91,8 @@ class Processing:
         ------
         ParseError
             The document cannot be parsed, or is known to kill the parser.
+        PromptError
+            The language model does not answer.
         StorageError, OSError, BusError
             It had nothing to do with the document.
         ClaimLost, JobEnded
@@ -94,9 +113,16 @@ class Processing:
             _refuse_unread(parsed)
             size = source.stat().st_size
             record = record.but(
-                sha256=sha256, bytes=size, pages=parsed.pages, pages_failed=parsed.pages_failed
+                sha256=sha256,
+                bytes=size,
+                pages=parsed.pages,
+                pages_failed=parsed.pages_failed,
+                parts=self._processor.parts,
             )
-            document = self._document(record, parsed, clock.laps)
+            answered = await self._answer_prompt(home)
+            if answered:
+                clock.lap("prompt_seconds")
+            document = self._document(record, parsed, clock.laps, answered)
             await self._claim.confirm()
             await self._store(home, document)
         await tools.quarantine.remove(message, sha256)
@@ -116,20 +142,44 @@ class Processing:
             raise
 
     async def _parse(self, source: Path, out_dir: Path) -> ParsedDocument:
-        config = self._tools.config
-        password = self._message.options.get("password")
-        return await parse_document(
+        config, pool, seconds = (
+            self._tools.config,
             self._tools.pool,
+            self._message.processing_timeout,
+        )
+        options = self._parse_options()
+        if self._processor.whole:
+            return await parse_whole(pool, source, out_dir, options, seconds=seconds)
+        return await parse_document(
+            pool,
             source,
             out_dir,
-            ParseOptions(
-                password=password if isinstance(password, str) else None,
-                max_pages=config.max_pages,
-            ),
+            options,
             pages_per_range=config.pages_per_range,
-            limits=Limits(self._message.processing_timeout),
+            limits=Limits(seconds),
             on_progress=self._progress_teller(),
         )
+
+    def _parse_options(self) -> ParseOptions:
+        try:
+            settings = self._processor.settings(self._message.options)
+        except ConfigError as error:  # of another version's client, or of another program
+            raise ParseError(ErrorType.PROCESSOR, str(error)) from error
+        return ParseOptions(
+            settings=settings,
+            max_pages=self._tools.config.max_pages,
+            reader=self._processor.reader,
+            parts=self._processor.parts,
+        )
+
+    async def _answer_prompt(self, home: Path) -> dict[str, Any]:
+        prompt, chat = self._message.custom_prompt, self._tools.chat
+        if prompt is None or chat is None:  # a job with a prompt does not come here without one
+            return {}
+        # What a parser process wrote is read in one: the document may have taken it over.
+        pool = self._tools.pool
+        pages = await pool.run(parsing.read_texts, str(home), timeout=READ_SECONDS)
+        return {"custom_prompt": prompt, **await answer(chat, prompt, pages)}
 
     def _progress_teller(self) -> OnProgress:
         loop = asyncio.get_running_loop()
@@ -153,7 +203,11 @@ class Processing:
         return tell
 
     def _document(
-        self, record: JobRecord, parsed: ParsedDocument, timings: dict[str, float]
+        self,
+        record: JobRecord,
+        parsed: ParsedDocument,
+        timings: dict[str, float],
+        answered: dict[str, Any],
     ) -> bytes:
         message = self._message
         body = {
@@ -167,12 +221,16 @@ class Processing:
             "pages_failed": parsed.pages_failed,
             "metadata": parsed.metadata,
             "processor": message.processor,
-            "versions": {name: package_version(name) for name in ("docnats", "docling-parse")},
+            "versions": {
+                name: package_version(name) for name in ("docnats", self._processor.package)
+            },
+            "parts": self._processor.parts,
             "options": message.shown_options,
             "timings": timings,
             "errors": [
                 {"page_no": error.page_no, "error": error.error} for error in parsed.page_errors
             ],
+            **answered,
         }
         return to_json(body, indent=1)
 
@@ -180,6 +238,7 @@ class Processing:
         contents: dict[str, Path | bytes] = {
             PAGES: folder / PAGES,
             WORDS: folder / WORDS,
+            **{part: folder / part for part in self._processor.parts},
             DOCUMENT: document,
         }
         with ungrouped():

@@ -10,14 +10,11 @@ from docnats.bus import MAX_POISON, Bus
 from docnats.errors import BusError, ErrorType, ParseError
 from docnats.models import SECRET_OPTIONS, JobMessage, Poison, utc_now
 from docnats.names import poison_key
-from docnats.worker.versions import package_version
+from docnats.processors import find_processor
 
 __all__ = ["Quarantine", "Quarantined"]
 
 log = logging.getLogger(__name__)
-
-PACKAGES = {"docling-parse": "docling-parse"}
-"""The package whose version is a processor's: a new one may have learnt to read the document."""
 
 
 class Quarantined(ParseError):  # noqa: N818 - what happened, as in docnats.errors
@@ -81,7 +78,7 @@ class Quarantine:
             known.error_type,
             f"not tried, because this document stops the parser: since {known.seen_at:%Y-%m-%d} "
             f"(job {known.job_id}) it is known to end like this: {known.error}. "
-            f"{_TRY_ANYWAY}",
+            f"It is tried again once {message.processor} is updated, or at once with force=True",
         )
 
     def _better(self, message: JobMessage, known: Poison) -> bool:
@@ -124,8 +121,6 @@ class Quarantine:
 def _key(message: JobMessage, sha256: str) -> str:
     # Without its password, a document ends in another way: as encrypted.
     options = {k: k in SECRET_OPTIONS or v for k, v in message.options.items()}
-    package = PACKAGES.get(message.processor, "docnats")
-    return poison_key(sha256, message.processor, package_version(package), options)
-
-
-_TRY_ANYWAY = "It is tried again once docling-parse is updated, or at once with force=True"
+    # A new version may have learnt to read the document.
+    version = find_processor(message.processor).version
+    return poison_key(sha256, message.processor, version, options)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from contextlib import AsyncExitStack
 
 from docnats.bus import NatsBus
-from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.config import LlmConfig, NatsConfig, ProcessingConfig, S3Config
 from docnats.config.machine import most_parsers
+from docnats.llm import Chat
 from docnats.pool import ParserPool
 from docnats.storage import PresignedHttp, S3Storage
 from docnats.worker.known import ResultNotes
@@ -27,6 +29,7 @@ async def run_worker(
     s3: S3Config | None = None,
     nats: NatsConfig | None = None,
     processing: ProcessingConfig | None = None,
+    llm: LlmConfig | None = None,
     *,
     parsers: int | None = None,
     grace: float = GRACE_SECONDS,
@@ -35,7 +38,7 @@ async def run_worker(
 
     Parameters
     ----------
-    s3, nats, processing : optional
+    s3, nats, processing, llm : optional
         Settings; by default those of the environment.
     parsers : int, optional
         Parser processes; by default one a core that this process may use, as far as there is
@@ -47,33 +50,52 @@ async def run_worker(
     ------
     StorageError, BusError
         A server cannot be reached at the start.
+    ConfigError
+        A language model is configured, but its extra is not installed.
     """
     s3 = s3 or S3Config()
     nats = nats or NatsConfig()
     processing = processing or ProcessingConfig()
+    llm = llm or LlmConfig()
+    chat = Chat(llm) if llm.configured else None
     pool = ParserPool(
         parsers or most_parsers(),
         memory_limit=processing.memory_limit,
         preload=("docnats.parsing.preload",),
     )
     # The pool comes first: its start hides the environment, where S3 credentials may be.
-    async with pool, S3Storage(s3) as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus:
+    async with (
+        pool,
+        S3Storage(s3) as storage,
+        PresignedHttp(s3) as http,
+        NatsBus(nats) as bus,
+        AsyncExitStack() as opened,
+    ):
         await bus.ensure()
+        if chat is not None:
+            await opened.enter_async_context(chat)
         tools = Tools(
             worker=new_worker_id(),
             bus=bus,
             transfer=Transfer(storage, http, bus, own_credentials=await storage.has_credentials()),
             pool=pool,
             quarantine=Quarantine(bus, processing.memory_limit),
-            notes=ResultNotes(bus),
+            notes=ResultNotes(bus, llm.model),
             pause=Pause(),
             config=processing,
             max_deliver=nats.max_deliver,
             lease_seconds=nats.ack_wait,
+            chat=chat,
         )
         worker = Worker(tools, grace=grace)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)
-        log.info("worker %s: %d parser processes", tools.worker, pool.processes)
+        log.info(
+            "worker %s: %d parser processes, processors %s, prompts by %s",
+            tools.worker,
+            pool.processes,
+            ", ".join(tools.processors),
+            llm.model or "nobody",
+        )
         await worker.run()

@@ -11,11 +11,11 @@ import secrets
 from docnats.bus import Bus, Lease
 from docnats.errors import BusError
 from docnats.models import WorkerInfo, utc_now
+from docnats.processors import package_version
 from docnats.reconcile import reconcile
 from docnats.worker.job import Job
 from docnats.worker.known import result_version
 from docnats.worker.processing import Tools
-from docnats.worker.versions import package_version
 
 __all__ = ["Worker", "new_worker_id"]
 
@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 PULL_SECONDS = 5.0
 """How long one request for jobs stays open on the server, at most a third of a lease: since
 leases are counted from the request on, a new one could seem to have run out already."""
-
-PROCESSORS = ("docling-parse",)
-"""What a worker can put documents through."""
 
 HEARTBEAT_SECONDS = 5.0
 """How often a worker announces itself; the registry forgets it after three missed ones."""
@@ -161,10 +158,11 @@ class Worker:
                 host=platform.node(),
                 pid=os.getpid(),
                 parsers=self._tools.pool.processes,
-                processors=PROCESSORS,
+                processors=tuple(self._tools.processors),
                 jobs=tuple(job.job_id for job in self._jobs.values()),
                 version=package_version("docnats"),
-                versions={processor: result_version(processor) for processor in PROCESSORS},
+                versions={name: result_version(name) for name in self._tools.processors},
+                prompts=self._tools.chat and self._tools.chat.config.model,
                 started_at=self._started_at,
             )
             try:

@@ -193,18 +193,18 @@ async def test_a_cancelled_submission_uploads_no_more(
 async def test_a_retry_is_a_new_job_on_the_same_object(
     client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
 ) -> None:
-    options = {"password": "wrong", "hint": 1}
-    jobs = await sent(client, {"a.pdf": b"A", "b.pdf": b"BB"}, options=options, timeout=7)
+    how = {"processor": "docling", "options": {"password": "wrong", "ocr": True}}
+    jobs = await sent(client, {"a.pdf": b"A", "b.pdf": b"BB"}, **how, timeout=7)
     failed = await ended(bus, jobs[0], JobState.FAILED, error_type=ErrorType.ENCRYPTED)
     batch = await client.retry([failed, failed, jobs[1]], password="sesame")  # noqa: S106
     await asyncio.gather(*client._sending)
     (again,) = await client.jobs(batch.id)
-    kept = ("filename", "s3_key", "sha256", "bytes", "processing_timeout", "options")
+    kept = ("filename", "s3_key", "sha256", "bytes", "processing_timeout", "options", "processor")
     assert [getattr(again, name) for name in kept] == [getattr(failed, name) for name in kept]
     assert (again.state, again.attempt, again.error_type) == (JobState.QUEUED, 0, None)
-    assert again.options == {"hint": 1}
+    assert again.options == {"ocr": True}
     message = bus.queue[again.batch, again.job_id].message
-    assert message.options == {"hint": 1, "password": "sesame"}
+    assert message.options == {"ocr": True, "password": "sesame"}
     assert len([o async for o in storage.list(RAW_PREFIX)]) == 2
     assert await client.jobs(failed.batch) == [failed, jobs[1]]
 
@@ -335,14 +335,6 @@ async def test_a_batch_name_is_checked_and_never_taken_twice(client: S3DocumentC
         await client.submit({"a.pdf": b"A"}, batch="papers")
     with pytest.raises(ConfigError, match="A-Z"):
         await client.submit({"a.pdf": b"A"}, batch="no.dots")
-
-
-async def test_a_prompt_is_refused_before_anything_is_submitted(
-    client: S3DocumentClient, bus: FakeBus
-) -> None:
-    with pytest.raises(ConfigError, match="custom_prompt"):
-        await client.submit({"a.pdf": b"A"}, custom_prompt="summarise")
-    assert bus.records == {}
 
 
 async def test_an_unknown_batch_cannot_be_attached(client: S3DocumentClient) -> None:

@@ -102,7 +102,7 @@ async def test_known_and_unknown_documents_of_one_batch_each_go_their_way(
 
 
 @pytest.mark.parametrize(
-    "options", [{"force": True}, {"options": {"n": 1}}, {"options": {"password": "p"}}]
+    "options", [{"force": True}, {"processor": "pypdfium2"}, {"options": {"password": "p"}}]
 )
 async def test_force_other_options_and_a_password_process_it_again(
     client: S3DocumentClient, bus: FakeBus, storage: FakeStorage, options: dict[str, Any]

@@ -157,11 +157,13 @@ def test_a_record_has_exactly_these_fields_on_the_wire() -> None:
         "started_at": None,
         "finished_at": None,
         "result_key": None,
+        "parts": [],
         "reused_from": None,
         "cleaned_at": None,
         "processor": "docling-parse",
         "processing_timeout": 600.0,
         "options": {},
+        "custom_prompt": None,
     }
 
 

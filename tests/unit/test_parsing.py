@@ -18,9 +18,9 @@ from docnats.parsing import (
     ParseOptions,
     RangeResult,
     merge_ranges,
+    native,
     parse_range,
     probe,
-    ranges,
     warm_up,
 )
 from docnats.parsing.tables import PAGES_SCHEMA, WORDS_SCHEMA
@@ -210,7 +210,7 @@ def test_a_password_does_no_harm_to_a_document_that_needs_none(tmp_path: Path) -
 
 
 def test_a_password_shows_in_no_repr() -> None:
-    assert SESAME not in repr(ParseOptions(password=SESAME))
+    assert SESAME not in repr(ParseOptions({"password": SESAME}))
 
 
 def test_a_parser_goes_on_after_a_document_that_failed(tmp_path: Path) -> None:
@@ -242,14 +242,14 @@ def test_a_lack_of_memory_is_no_failed_page(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(ranges, "read_page", fail)
+    monkeypatch.setattr(native, "read_page", fail)
     with pytest.raises(MemoryError):
         parse(text_pdf(1), tmp_path)
 
 
 def test_importing_the_parser_loads_no_more_than_it_needs() -> None:
     program = (
-        "import sys, docnats.parsing\n"
+        "import sys, docnats.parsing, docnats.parsing.native\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
         "heavy = {'pandas', 'pydantic', 'docling_core', 'PIL', 'aioboto3', 'nats'}\n"
         "print(sorted(loaded & heavy))\n"
@@ -268,6 +268,7 @@ def test_importing_the_parser_loads_no_more_than_it_needs() -> None:
                 ".probe",
                 ".quality",
                 ".ranges",
+                ".reader",
                 ".rotation",
                 ".signature",
                 ".tables",

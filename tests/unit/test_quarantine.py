@@ -11,6 +11,7 @@ import pytest
 
 from docnats.errors import BusError, ErrorType, ParseError
 from docnats.models import JobMessage, Poison, utc_now
+from docnats.processors import processor as processor_module
 from docnats.worker import quarantine as quarantine_module
 from docnats.worker.quarantine import Quarantine, Quarantined
 from tests.fakes.bus import FakeBus
@@ -91,7 +92,7 @@ async def test_a_new_version_of_the_parser_tries_everything_again(
 ) -> None:
     async with following(FakeBus()) as quarantine:
         await quarantine.add(message(), SHA256, CRASH)
-        monkeypatch.setattr(quarantine_module, "package_version", lambda package: "99.0")
+        monkeypatch.setattr(processor_module, "package_version", lambda package: "99.0")
         assert not refused(quarantine)
 
 

@@ -100,6 +100,17 @@ REFUSED_URLS = JobUrls(
 )
 
 
+async def test_the_further_results_of_a_processor_are_signed_for_too(storage: FakeStorage) -> None:
+    urls = await signed_urls(storage, record(parts=("document.md",)))
+    assert set(urls.part_urls) == {*RESULT_PARTS, "document.md"} - {DOCUMENT}
+
+
+def test_a_row_cannot_have_other_places_signed_for() -> None:
+    bad = record().model_dump() | {"parts": ["../raw/x.pdf"]}
+    with pytest.raises(ValueError, match="parts"):
+        JobRecord.model_validate(bad)
+
+
 @pytest.mark.usefixtures("signer")
 @pytest.mark.parametrize("known", [True, False], ids=["by its date", "by the server's refusal"])
 async def test_a_worker_goes_on_with_fresh_urls(

@@ -1,0 +1,55 @@
+"""Jobs that this worker cannot do: they are left to one that can, for as long as that makes sense.
+
+All workers share one consumer, so each is given jobs of every kind. A job that is passed on was
+not begun: it counts neither as a death nor as a retry.
+"""
+
+from __future__ import annotations
+
+from docnats.errors import ErrorType
+from docnats.models import JobMessage, JobRecord, JobState, WorkerInfo
+from docnats.worker.processing import Tools
+from docnats.worker.retries import RETRIES
+
+__all__ = ["MOST_PASSES", "lacking", "waiting"]
+
+MOST_PASSES = 720
+"""Times that a job is passed on while live workers can do it but do not come to it: with delays
+of at most a minute, half a day. It must stay below the deliveries that the queue allows."""
+
+
+def lacking(message: JobMessage, tools: Tools) -> str | None:
+    """Return what this worker lacks for a job, or None."""
+    if message.processor not in tools.processors:
+        return f"the processor {message.processor}"
+    if message.custom_prompt is not None and tools.chat is None:
+        return "a language model for its prompt"
+    return None
+
+
+async def waiting(
+    record: JobRecord, message: JobMessage, lack: str, attempt: int, tools: Tools
+) -> JobRecord:
+    """Return the record of a job that is passed on; failed, once it was passed on too often.
+
+    Parameters
+    ----------
+    lack : str
+        What the workers lack that were given the job.
+    attempt : int
+        How often it was delivered.
+    """
+    if attempt > RETRIES:
+        if not any(_can_do(worker, message) for worker in await tools.bus.workers()):
+            why = f"no live worker offers {lack}; it was waited for ten minutes"
+            return record.failed(ErrorType.PROCESSOR, why)
+        if attempt > MOST_PASSES:
+            why = f"the live workers that offer {lack} did not come to it in half a day"
+            return record.failed(ErrorType.PROCESSOR, why)
+    told = f"waits for a worker that offers {lack}"
+    return record.but(state=JobState.QUEUED, error_type=ErrorType.PROCESSOR, error=told)
+
+
+def _can_do(worker: WorkerInfo, message: JobMessage) -> bool:
+    answers = message.custom_prompt is None or worker.prompts is not None
+    return answers and message.processor in worker.processors
