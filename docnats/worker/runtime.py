@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from docnats.bus import NatsBus
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.config.machine import most_parsers
 from docnats.pool import ParserPool
-from docnats.storage import PresignedHttp, S3Storage
+from docnats.storage import Allowlist, PresignedHttp, S3Storage
 from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
@@ -57,12 +59,12 @@ async def run_worker(
         preload=("docnats.parsing.preload",),
     )
     # The pool comes first: its start hides the environment, where S3 credentials may be.
-    async with pool, S3Storage(s3) as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus:
+    async with pool, _own_storage(s3) as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus:
         await bus.ensure()
         tools = Tools(
             worker=new_worker_id(),
             bus=bus,
-            transfer=Transfer(storage, http, bus, own_credentials=await storage.has_credentials()),
+            transfer=Transfer(storage, http, bus, Allowlist(s3)),
             pool=pool,
             quarantine=Quarantine(bus, processing.memory_limit),
             notes=ResultNotes(bus),
@@ -76,4 +78,16 @@ async def run_worker(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)
         log.info("worker %s: %d parser processes", tools.worker, pool.processes)
+        if storage is None:
+            log.info("worker %s: no S3 credentials, works by presigned URLs only", tools.worker)
         await worker.run()
+
+
+@asynccontextmanager
+async def _own_storage(config: S3Config) -> AsyncIterator[S3Storage | None]:
+    """Yield the storage of a worker with credentials; None for one that has none."""
+    if not config.use_credentials:
+        yield None
+        return
+    async with S3Storage(config) as storage:
+        yield storage if await storage.has_credentials() else None
