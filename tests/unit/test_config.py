@@ -81,6 +81,9 @@ NOT_USABLE = [
     (NatsConfig, "namespace", "a.b", "1 to 64 characters"),
     (NatsConfig, "credentials_file", "/no/such/file", "a file that exists"),
     (NatsConfig, "ca_file", "/no/such/file", "a file that exists"),
+    (NatsConfig, "nkey_file", "/no/such/file", "a file that exists"),
+    (NatsConfig, "inbox_prefix", "_INBOX.>", "words of"),
+    (NatsConfig, "cert_file", "/no/such/file", "a file that exists"),
     (ProcessingConfig, "use_s3_storage", "maybe", "true or false"),
     (ProcessingConfig, "cleanup_on_error", 2, "true or false"),
     (ProcessingConfig, "presign", "perhaps", "true or false"),
@@ -138,6 +141,9 @@ ENVIRONMENT = [
     (NatsConfig, "user", "NATS_USER", "ann", "ann"),
     (NatsConfig, "credentials_file", "NATS_CREDS", __file__, Path(__file__)),
     (NatsConfig, "ca_file", "NATS_CA", __file__, Path(__file__)),
+    (NatsConfig, "nkey_file", "NATS_NKEY", __file__, Path(__file__)),
+    (NatsConfig, "inbox_prefix", "NATS_INBOX_PREFIX", "_INBOX.ann", "_INBOX.ann"),
+    (NatsConfig, "cert_file", "NATS_CERT", __file__, Path(__file__)),
     (NatsConfig, "namespace", "DOCNATS_NAMESPACE", "lab", "lab"),
     (NatsConfig, "replicas", "DOCNATS_REPLICAS", "3", 3),
     (NatsConfig, "ack_wait", "DOCNATS_ACK_WAIT", "5", 5.0),
@@ -212,6 +218,8 @@ def test_keys_are_given_both_or_neither(environment: pytest.MonkeyPatch) -> None
     environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     with pytest.raises(ConfigError, match="give both, or neither"):
         S3Config()
+    with pytest.raises(ConfigError, match="key_file needs cert_file"):
+        NatsConfig(key_file=__file__)
     with pytest.raises(ConfigError, match="password needs user"):
         NatsConfig(password=SECRET)
 
