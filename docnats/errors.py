@@ -8,7 +8,8 @@
     ├── TableError       a DataFrame is not a table of jobs (also a ValueError)
     ├── StorageError     S3 did not do what was asked
     │   ├── ObjectMissing    there is no such object
-    │   └── UrlRefused       a presigned URL has expired, or never was good
+    │   ├── UrlRefused       a presigned URL has expired, or never was good
+    │   └── PlaceForbidden   a job names a place that this worker may not use
     ├── BusError         NATS did not do what was asked
     │   └── StateConflict    somebody else wrote the job's state first
     ├── UnreadableMessage    a job message makes no sense (also a ValueError)
@@ -36,6 +37,7 @@ __all__ = [
     "JobTimeout",
     "ObjectMissing",
     "ParseError",
+    "PlaceForbidden",
     "PromptError",
     "SourceError",
     "StackError",
@@ -119,6 +121,10 @@ class ObjectMissing(StorageError):
 
 class UrlRefused(StorageError):
     """A presigned URL has expired, or was signed with wrong credentials."""
+
+
+class PlaceForbidden(StorageError):
+    """A job names a URL or a bucket that is outside of the configured storage."""
 
 
 class BusError(DocnatsError):

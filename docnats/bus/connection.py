@@ -14,7 +14,7 @@ from typing import Any
 from nats.errors import Error as NatsError
 
 from docnats.bus.exchange import Answer, Exchange
-from docnats.bus.link import Link, Request
+from docnats.bus.link import Link, NoTls, Request
 from docnats.config import NatsConfig
 from docnats.errors import BusError
 from docnats.models import utc_now
@@ -308,14 +308,20 @@ def _explain(error: Exception, url: str, config: NatsConfig) -> str:
         return f"nothing listens at {url}; start nats-server there, or set NATS_URL"
     if isinstance(error, ssl.SSLError):
         return (
-            f"{url}: TLS failed ({error.reason}); check NATS_CA, and tls:// or nats:// in NATS_URL"
+            f"{url}: TLS failed ({error.reason}); check NATS_CA, NATS_CERT and NATS_KEY, and tls://"
+            " or nats:// in NATS_URL"
+        )
+    if isinstance(error, NoTls):
+        return (
+            f"{url} does not speak TLS, so it was told nothing; check that it is the right server. "
+            "Without NATS_CA, NATS_CERT and tls:// in NATS_URL there would be no TLS"
         )
     if isinstance(error, TimeoutError):
         return f"{url} did not answer within {config.connect_timeout:g} s; check NATS_URL"
     # A server may close the connection before its reason could be read.
-    if isinstance(error, ConnectionResetError) or "authorization" in str(error).lower():
+    if isinstance(error, ConnectionResetError | BrokenPipeError) or "authorization" in str(error).lower():
         return (
             f"{url} refuses us: {error}; check the credentials: NATS_USER and NATS_PASSWORD, "
-            "NATS_TOKEN or NATS_CREDS"
+            "NATS_TOKEN, NATS_NKEY or NATS_CREDS, or the certificate: NATS_CERT"
         )
     return f"{url}: {error}; check NATS_URL"

@@ -128,7 +128,8 @@ class Exchange:
     def close(self) -> None:
         """Expect no more answers."""
         for expected in self._expected.values():
-            expected.answer.cancel()
+            if not expected.answer.cancel() and not expected.answer.cancelled():
+                expected.answer.exception()  # there may be one that nobody waits for any more
         self._expected.clear()
 
     async def over(self, link: Link, deadline: float) -> None:

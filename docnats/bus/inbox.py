@@ -17,7 +17,11 @@ from docnats.errors import BusError
 if TYPE_CHECKING:
     from docnats.bus.link import Link
 
-__all__ = ["Inbox", "LinkLost", "status"]
+__all__ = ["Denied", "Inbox", "LinkLost", "status"]
+
+
+class Denied(BusError):  # noqa: N818 - what happened, as in docnats.errors
+    """The server's permissions do not let this user do something."""
 
 
 class LinkLost(BusError):  # noqa: N818 - what happened, as in docnats.errors
@@ -35,6 +39,7 @@ class Inbox:
         self._words = 0  # of JetStream's own among them, or the end of the link
         self._wanted = 1
         self._enough = asyncio.Event()
+        self._denied: Denied | None = None
         self._subscription: Subscription | None = None
 
     async def __aenter__(self) -> Self:
@@ -56,6 +61,11 @@ class Inbox:
         if self._has_enough():
             self._enough.set()
 
+    def deny(self, error: Denied) -> None:
+        """Have whoever waits know that the server lets nothing through."""
+        self._denied = error
+        self.put(None)
+
     async def get(self, timeout: float | None = None) -> Msg:
         """Return the next message.
 
@@ -65,6 +75,8 @@ class Inbox:
             There was none for ``timeout`` seconds.
         LinkLost
             There will be none any more.
+        Denied
+            This user may not subscribe to it.
         """
         await self._wait(1, timeout)
         return self._pop()
@@ -108,6 +120,8 @@ class Inbox:
 
     def _pop(self) -> Msg:
         message = self._messages[0]
+        if message is None and self._denied is not None:
+            raise self._denied
         if message is None:
             raise LinkLost(f"the connection to {self._link.url} was lost")
         self._words -= bool(status(message))

@@ -21,7 +21,7 @@ from docnats.bus.link import Request
 from docnats.bus.port import Lease
 from docnats.bus.pulling import fetch
 from docnats.errors import BusError, UnreadableMessage
-from docnats.models import JobMessage, utc_now
+from docnats.models import DeadLetter, JobMessage, utc_now
 from docnats.names import Names
 
 __all__ = ["JobQueue"]
@@ -58,7 +58,7 @@ class JobLease:
         self.message = message
         self.attempt = raw.metadata.num_delivered
         self._connection = connection
-        self._reply = raw.reply
+        self._raw = raw
         self._began_at = asked_at
         self._lapsed = False
 
@@ -67,6 +67,22 @@ class JobLease:
         """Whether it may have run out at any time."""
         self._lapsed |= _now() - self._began_at > self._connection.config.ack_wait
         return self._lapsed
+
+    def dead_letter(self, kind: str, reason: str) -> DeadLetter:
+        """Return the message as a dead letter."""
+        about = self._raw.metadata
+        return DeadLetter(
+            kind=kind,
+            reason=reason,
+            subject=self._raw.subject,
+            job=(self.message.batch, self.message.request_id),
+            sequence=about.sequence.stream,
+            stored_at=about.timestamp,
+            deliveries=self.attempt,
+            consumer=about.consumer,
+            data=self._raw.data,
+            size=len(self._raw.data),
+        )
 
     async def renew(self) -> None:
         """Start the lease's time anew."""
@@ -85,7 +101,7 @@ class JobLease:
 
     async def _tell(self, verdict: bytes, what: str) -> None:
         about = f"the {what} of job {self.message.request_id}"
-        await self._connection.ask(self._reply, verdict, about=about)
+        await self._connection.ask(self._raw.reply, verdict, about=about)
 
 
 class JobQueue:

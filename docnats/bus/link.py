@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import ssl
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +22,11 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from docnats.bus.inbox import Inbox, LinkLost
+from docnats.bus.inbox import Denied, Inbox, LinkLost
+from docnats.bus.login import credentials, needs_tls, tls_context
 from docnats.config import NatsConfig
 
-__all__ = ["Expected", "Link", "Request"]
+__all__ = ["Expected", "Link", "NoTls", "Request"]
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,10 @@ ECHO_SECONDS = 2.0
 
 CLOSE_SECONDS = 2.0
 """Closing flushes; to a peer that takes nothing any more that could last for minutes."""
+
+
+_DENIED = re.compile(r'permissions violation for (publish|subscription) to "(\S+)"')
+"""What the server says, as nats-py passes it on: in small letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,20 @@ class Expected(NamedTuple):
     answer: asyncio.Future[Msg]
 
 
+class NoTls(NatsError):  # noqa: N818 - what happened, as in docnats.errors
+    """A server that was to speak TLS does not, or somebody in between says so."""
+
+
 class _Client(Client):
     """nats-py's client, with a faster reading of headers: most state records come with one."""
+
+    needs_tls = False
+
+    def _connect_command(self) -> bytes:
+        """Say who we are, but not in the clear: nats-py leaves it to the server to ask for TLS."""
+        if self.needs_tls and not self._server_info.get("tls_required"):
+            raise NoTls
+        return super()._connect_command()
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
@@ -93,9 +110,12 @@ class Link:
         self.url = url
         self._on_lost = on_lost
         self._client = _Client()
-        self._prefix = f"{self._client.new_inbox()}."
+        self._prefix = ""
         self._tokens = itertools.count()
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
+        self._asked: dict[str, str] = {}
+        self._pulling: dict[str, str] = {}
+        self._denials: set[str] = set()
         self._inboxes: set[Inbox] = set()
         self._answers: Subscription | None = None
         self._fault: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -123,6 +143,7 @@ class Link:
             raise
 
     async def _connect(self, config: NatsConfig) -> None:
+        self._client.needs_tls = needs_tls(self.url, config)
         await self._client.connect(
             servers=[self.url],
             name="docnats",
@@ -132,12 +153,14 @@ class Link:
             connect_timeout=config.connect_timeout,  # type: ignore[arg-type] # seconds, of any kind
             ping_interval=PING_SECONDS,
             flush_timeout=config.request_timeout,
+            inbox_prefix=config.inbox_prefix,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             closed_cb=self._on_closed,
-            tls=_tls(config),
-            **_credentials(config),
+            tls=tls_context(config),
+            **credentials(config),
         )
+        self._prefix = f"{self._client.new_inbox()}."
         self._answers = await self._client.subscribe(f"{self._prefix}*", cb=self._on_answer)
 
     @property
@@ -179,6 +202,7 @@ class Link:
 
     async def send(self, request: Request, expected: Expected) -> None:
         """Send a request whose answer is expected; it may be sent again."""
+        self._asked[expected.subject[len(self._prefix) :]] = request.subject
         await self.tell(request.subject, request.payload, expected.subject, request.headers)
 
     def expect(self) -> Expected:
@@ -186,10 +210,14 @@ class Link:
         token = str(next(self._tokens))
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._waiting[token] = future
-        future.add_done_callback(lambda _: self._waiting.pop(token, None))
+        future.add_done_callback(lambda _: self._forget(token))
         if self._lost:
             future.cancel()
         return Expected(self._prefix + token, future)
+
+    def _forget(self, token: str) -> None:
+        self._waiting.pop(token, None)
+        self._asked.pop(token, None)
 
     async def check(self, limit: float = ECHO_SECONDS) -> None:
         """Lose the link unless the server returns a message to ourselves in time.
@@ -218,6 +246,8 @@ class Link:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send a message without waiting for anything."""
+        if reply and not reply.startswith(self._prefix):
+            self._pulling[reply] = subject
         try:
             await self._client.publish(subject, payload, reply, dict(headers) if headers else None)
         except (NatsError, OSError) as error:
@@ -265,6 +295,7 @@ class Link:
 
     def _leave(self, inbox: Inbox) -> None:
         self._inboxes.discard(inbox)
+        self._pulling.pop(inbox.subject, None)
 
     async def _on_answer(self, message: Msg) -> None:
         future = self._waiting.get(message.subject[len(self._prefix) :])
@@ -272,9 +303,40 @@ class Link:
             future.set_result(message)
 
     async def _on_error(self, error: Exception) -> None:
+        if denied := _DENIED.search(str(error)):
+            self._deny(*denied.groups())
+            return
         if not self._fault.done():
             self._fault.set_result(error)
         log.info("NATS at %s: %r", self.url, error)
+
+    def _deny(self, what: str, subject: str) -> None:
+        """Tell whoever waits for it that the server does not let this user use a subject."""
+        verb = "publish" if what == "publish" else "subscribe"
+        error = Denied(
+            f"NATS at {self.url} does not let this user {verb} to {subject}: check its permissions,"
+            " see deploy/nats"
+        )
+        concerned = self._waiting_for(subject) if verb == "publish" else self._hearing(subject)
+        for one in concerned:
+            if isinstance(one, Inbox):
+                one.deny(error)
+            else:
+                one.set_exception(error)
+        if not concerned and subject not in self._denials:
+            self._denials.add(subject)
+            log.warning("%s", error)
+
+    def _waiting_for(self, subject: str) -> list[asyncio.Future[Msg] | Inbox]:
+        tokens = [token for token, asked in self._asked.items() if asked.lower() == subject]
+        futures = [self._waiting[token] for token in tokens if not self._waiting[token].done()]
+        pulls = {inbox for inbox, asked in self._pulling.items() if asked.lower() == subject}
+        return [*futures, *(inbox for inbox in self._inboxes if inbox.subject in pulls)]
+
+    def _hearing(self, subject: str) -> list[asyncio.Future[Msg] | Inbox]:
+        if subject.startswith(self._prefix.lower()):
+            return [future for future in self._waiting.values() if not future.done()]
+        return [inbox for inbox in self._inboxes if inbox.subject.lower() == subject]
 
     async def _on_closed(self) -> None:
         self.lose()
@@ -292,18 +354,3 @@ async def _give_up(task: asyncio.Task[None]) -> None:
     await asyncio.wait({task}, timeout=CLOSE_SECONDS)
     if task.done() and not task.cancelled() and task.exception():
         log.debug("nats-py: %r", task.exception())
-
-
-def _credentials(config: NatsConfig) -> dict[str, Any]:
-    return {
-        "user": config.user,
-        "password": config.password.get_secret_value() if config.password else None,
-        "token": config.token.get_secret_value() if config.token else None,
-        "user_credentials": config.credentials_file,
-    }
-
-
-def _tls(config: NatsConfig) -> ssl.SSLContext | None:
-    if config.ca_file is None:
-        return None
-    return ssl.create_default_context(cafile=str(config.ca_file))

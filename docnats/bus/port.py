@@ -59,6 +59,9 @@ class Lease(Protocol):
         Once true it stays so, whatever is renewed later.
         """
 
+    def dead_letter(self, kind: str, reason: str) -> DeadLetter:
+        """Return the message as a dead letter, for :meth:`Bus.bury`."""
+
     async def renew(self) -> None:
         """Start the lease's time anew."""
 

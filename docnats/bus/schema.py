@@ -12,6 +12,7 @@ from typing import Any
 
 from docnats.bus.connection import Connection
 from docnats.bus.exchange import Refusal
+from docnats.bus.inbox import Denied
 from docnats.config import NatsConfig
 from docnats.errors import BusError
 from docnats.names import Names
@@ -57,12 +58,14 @@ NAME_TAKEN = 10058
 async def ensure(connection: Connection, names: Names) -> None:
     """Create what is missing and update what differs; safe to call from many at a time.
 
-    Settings that docnats does not set, such as placement, stay as an operator made them.
+    Settings that docnats does not set, such as placement, stay as an operator made them. A user
+    who may not create anything goes on with what is there.
 
     Raises
     ------
     BusError
-        JetStream is not enabled, or something of that name exists and cannot be changed.
+        JetStream is not enabled, something of that name exists and cannot be changed, or
+        something is missing that this user may not create.
     """
     await _check_jetstream(connection)
     for settings in _streams(names, connection.config.replicas):
@@ -83,11 +86,14 @@ async def _check_jetstream(connection: Connection) -> None:
 
 
 async def _ensure_stream(connection: Connection, settings: Mapping[str, Any]) -> None:
+    name = settings["name"]
     try:
-        await connection.api(f"STREAM.CREATE.{settings['name']}", settings)
+        await connection.api(f"STREAM.CREATE.{name}", settings)
+    except Denied as denied:
+        await _check_there(connection, f"STREAM.INFO.{name}", f"stream {name}", denied)
     except Refusal as refusal:
         if refusal.code != NAME_TAKEN:
-            raise _incompatible(f"stream {settings['name']}", refusal) from refusal
+            raise _incompatible(f"stream {name}", refusal) from refusal
         await _update_stream(connection, settings)
 
 
@@ -114,8 +120,23 @@ async def _ensure_consumer(
         await connection.api(
             f"CONSUMER.CREATE.{endpoint}", {"stream_name": stream, "config": settings}
         )
+    except Denied as denied:
+        name = settings["name"]
+        what = f"consumer {name} of {stream}"
+        await _check_there(connection, f"CONSUMER.INFO.{stream}.{name}", what, denied)
     except Refusal as refusal:
         raise _incompatible(f"consumer {settings['name']} of {stream}", refusal) from refusal
+
+
+async def _check_there(connection: Connection, info: str, what: str, denied: Denied) -> None:
+    try:
+        await connection.api(info)
+    except Refusal as refusal:
+        raise BusError(
+            f"there is no {what}, and this user may not create it: run `docnats health` once as a "
+            "user who may, see deploy/nats"
+        ) from refusal
+    log.debug("left as it is: %s", denied)
 
 
 def _incompatible(what: str, refusal: Refusal) -> BusError:

@@ -127,6 +127,11 @@ def _log_to_stderr(*, debug: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def _log_what_is_done() -> None:
+    if logging.getLogger("docnats").level > logging.INFO:
+        logging.getLogger("docnats").setLevel(logging.INFO)
+
+
 @app.command(epilog=EPILOG)
 def demo(
     paths: Annotated[
@@ -194,18 +199,46 @@ def worker(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that running jobs get after SIGTERM.")
     ] = 25,
+    no_s3_credentials: Annotated[
+        bool,
+        typer.Option(
+            "--no-s3-credentials",
+            help="Use presigned URLs only; the same as S3_USE_CREDENTIALS=false.",
+        ),
+    ] = False,
 ) -> None:
     """Process jobs until SIGTERM or Ctrl-C, then finish or hand back what is at work.
 
     Reads NATS_URL, S3_ENDPOINT_URL, S3_BUCKET and the AWS credential chain.
+    Without S3 credentials it works by the URLs in its jobs (DOCNATS_PRESIGN=true
+    on the client), and by those that clients and `docnats signer` sign.
     """
     import asyncio
 
+    from docnats.config import S3Config
     from docnats.worker import run_worker
 
-    if logging.getLogger("docnats").level > logging.INFO:
-        logging.getLogger("docnats").setLevel(logging.INFO)
-    asyncio.run(run_worker(parsers=parsers, grace=grace))
+    _log_what_is_done()
+    s3 = S3Config(use_credentials=False) if no_s3_credentials else S3Config()
+    asyncio.run(run_worker(s3, parsers=parsers, grace=grace))
+
+
+@app.command(epilog=EPILOG)
+def signer() -> None:
+    """Sign URLs for workers without S3 credentials, until SIGTERM or Ctrl-C.
+
+    Such a worker asks on NATS when the URLs in a job have expired or there are
+    none. Only the job's own document and results are signed for. Several
+    signers share the work. Needs S3 credentials, see deploy/iam/signer.json.
+
+      docnats signer
+    """
+    import asyncio
+
+    from docnats.service.signing import run_signer
+
+    _log_what_is_done()
+    asyncio.run(run_signer())
 
 
 @app.command(epilog=EPILOG)

@@ -27,10 +27,20 @@ class NatsConfig(Settings):
         ``token@`` in a URL moves into the fields below. Environment ``NATS_URL``.
     user, password, token : str, optional
         Environment ``NATS_USER``, ``NATS_PASSWORD``, ``NATS_TOKEN``.
+    nkey_file : Path, optional
+        A file with the seed of a user's nkey; environment ``NATS_NKEY``. This and
+        ``credentials_file`` need ``docnats[nkeys]``.
     credentials_file : Path, optional
-        A ``.creds`` file; environment ``NATS_CREDS``.
+        A ``.creds`` file, with a user's JWT and seed; environment ``NATS_CREDS``.
     ca_file : Path, optional
         PEM file of a private certificate authority; environment ``NATS_CA``.
+    cert_file, key_file : Path, optional
+        PEM files of this client's own certificate and its key, for mutual TLS; environment
+        ``NATS_CERT`` and ``NATS_KEY``. With one of these three, or with ``tls://`` in a URL, a
+        server that does not speak TLS is told nothing.
+    inbox_prefix : str
+        Where answers come; one of its own for each role keeps others from listening to them.
+        Environment ``NATS_INBOX_PREFIX``.
     namespace : str
         Separates installations on one cluster; environment ``DOCNATS_NAMESPACE``.
     replicas : {1, 3, 5}
@@ -51,7 +61,7 @@ class NatsConfig(Settings):
     """
 
     secret_fields = frozenset({"password", "token", "servers"})
-    credential_fields = ("user", "password", "token", "credentials_file")
+    credential_fields = ("user", "password", "token", "nkey_file", "credentials_file")
 
     servers: Annotated[tuple[str, ...], NoDecode] = Field(
         ("nats://127.0.0.1:4222",), validation_alias=AliasChoices("NATS_URL")
@@ -61,10 +71,16 @@ class NatsConfig(Settings):
         None, validation_alias=AliasChoices("NATS_PASSWORD"), repr=False
     )
     token: SecretStr | None = Field(None, validation_alias=AliasChoices("NATS_TOKEN"), repr=False)
+    nkey_file: Path | None = Field(None, validation_alias=AliasChoices("NATS_NKEY"), repr=False)
     credentials_file: Path | None = Field(
         None, validation_alias=AliasChoices("NATS_CREDS"), repr=False
     )
     ca_file: Path | None = Field(None, validation_alias=AliasChoices("NATS_CA"), repr=False)
+    cert_file: Path | None = Field(None, validation_alias=AliasChoices("NATS_CERT"), repr=False)
+    key_file: Path | None = Field(None, validation_alias=AliasChoices("NATS_KEY"), repr=False)
+    inbox_prefix: str = Field(
+        "_INBOX", validation_alias=AliasChoices("NATS_INBOX_PREFIX"), repr=False
+    )
     namespace: str = Field("default", validation_alias=AliasChoices("DOCNATS_NAMESPACE"))
     replicas: int = Field(1, validation_alias=AliasChoices("DOCNATS_REPLICAS"), repr=False)
     connect_timeout: float = Field(10, gt=0, le=600, repr=False)
@@ -95,6 +111,8 @@ class NatsConfig(Settings):
     def _check_together(self) -> Self:
         if self.password and not self.user:
             raise ValueError("password needs user: give both, or neither")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs cert_file: give both, or a cert_file that holds both")
         return self
 
     @field_validator("replicas")
@@ -111,7 +129,14 @@ class NatsConfig(Settings):
             raise ValueError("must be 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")
         return value
 
-    @field_validator("credentials_file", "ca_file")
+    @field_validator("inbox_prefix")
+    @classmethod
+    def _check_inbox_prefix(cls, value: str) -> str:
+        if not all(map(_TOKEN.fullmatch, value.split("."))):
+            raise ValueError("must be words of A-Z, a-z, 0-9, '_' and '-' with dots between them")
+        return value
+
+    @field_validator("nkey_file", "credentials_file", "ca_file", "cert_file", "key_file")
     @classmethod
     def _check_files(cls, value: Path | None) -> Path | None:
         return existing_file(value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from docnats.config.settings import GIB, MIB, Settings, existing_file, is_url
 
@@ -54,7 +55,17 @@ class S3Config(Settings):
         Tries of one request, the first included.
     presign_expiry : int
         Seconds a presigned URL stays valid; S3 allows 7 days at most. A worker that meets an
-        older one asks the connected clients for a fresh one.
+        older one asks the connected clients and signers for a fresh one.
+    use_credentials : bool
+        False for a worker that has no S3 credentials and looks for none: it uses presigned URLs
+        only. Environment ``S3_USE_CREDENTIALS``.
+    presigned_endpoints : tuple of str
+        URLs of other endpoints that presigned URLs may lead to, for a server that clients know
+        by another name; a comma-separated string is split. Environment
+        ``S3_PRESIGNED_ENDPOINTS``.
+    read_buckets : tuple of str
+        Buckets beside ``bucket_name`` whose documents may be processed in place. Environment
+        ``S3_READ_BUCKETS``.
 
     Raises
     ------
@@ -97,21 +108,28 @@ class S3Config(Settings):
     read_timeout: float = Field(60, gt=0, le=3600)
     max_attempts: int = Field(4, ge=1, le=20)
     presign_expiry: int = Field(24 * 3600, ge=1, le=7 * 24 * 3600)
+    use_credentials: bool = Field(True, validation_alias=AliasChoices("S3_USE_CREDENTIALS"))
+    presigned_endpoints: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias=AliasChoices("S3_PRESIGNED_ENDPOINTS")
+    )
+    read_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias=AliasChoices("S3_READ_BUCKETS")
+    )
+
+    @field_validator("presigned_endpoints", "read_buckets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
 
     @field_validator("endpoint_url")
     @classmethod
     def _check_endpoint(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if "@" in value:
-            raise ValueError(
-                "must not hold credentials; give aws_access_key_id and aws_secret_access_key"
-            )
-        if not is_url(value, "http", "https"):
-            raise ValueError(
-                "must be a URL such as https://s3.example.org or http://127.0.0.1:9000"
-            )
-        return value.rstrip("/")
+        return None if value is None else _endpoint(value)
+
+    @field_validator("presigned_endpoints")
+    @classmethod
+    def _check_endpoints(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_endpoint, value))
 
     @field_validator("proxy")
     @classmethod
@@ -130,11 +148,12 @@ class S3Config(Settings):
     @field_validator("bucket_name")
     @classmethod
     def _check_bucket(cls, value: str) -> str:
-        if not _BUCKET.fullmatch(value):
-            raise ValueError(
-                "must be 3 to 63 characters of a-z, 0-9, '-' and '.', and no IP address"
-            )
-        return value
+        return _bucket(value)
+
+    @field_validator("read_buckets")
+    @classmethod
+    def _check_buckets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_bucket, value))
 
     @field_validator("ca_bundle")
     @classmethod
@@ -153,3 +172,19 @@ class S3Config(Settings):
                 "use_accelerate_endpoint works on AWS only: drop it or the endpoint_url"
             )
         return self
+
+
+def _endpoint(url: str) -> str:
+    if "@" in url:
+        raise ValueError(
+            "must not hold credentials; give aws_access_key_id and aws_secret_access_key"
+        )
+    if not is_url(url, "http", "https"):
+        raise ValueError("must be a URL such as https://s3.example.org or http://127.0.0.1:9000")
+    return url.rstrip("/")
+
+
+def _bucket(name: str) -> str:
+    if not _BUCKET.fullmatch(name):
+        raise ValueError("must be 3 to 63 characters of a-z, 0-9, '-' and '.', and no IP address")
+    return name

@@ -38,6 +38,8 @@ class DeadLetterKind(StrEnum):
     """Its ``schema_version`` is not one that the workers know."""
     MISPLACED = "misplaced"
     """It speaks of another job than the subject it was published on."""
+    FORBIDDEN = "forbidden"
+    """It names a place outside of the workers' storage."""
     TERMINATED = "terminated"
     """A worker of another make took it off the queue unread; only word of it is left."""
 

@@ -27,8 +27,9 @@ def dead_letters() -> pd.DataFrame:
         ``id, at, kind, reason, batch, job_id, filename, deliveries, consumer, subject,
         sequence, stored_at, bytes, truncated``; never what the message says beside the name.
         ``kind`` is ``max_deliveries`` (delivered as often as it may be), ``undecodable``,
-        ``schema``, ``misplaced`` (it speaks of another job) or ``terminated`` (dropped by
-        somebody else, so that only word of it is left).
+        ``schema``, ``misplaced`` (it speaks of another job), ``forbidden`` (it names a place
+        outside of the workers' storage) or ``terminated`` (dropped by somebody else, so that
+        only word of it is left).
 
     Examples
     --------

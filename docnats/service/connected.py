@@ -75,6 +75,11 @@ class Connected:
                 "ProcessingConfig.use_s3_storage=False (environment: USE_S3_STORAGE): storage "
                 "without S3 is not available in this version; unset it"
             )
+        if not self._s3_config.use_credentials:
+            raise ConfigError(
+                "S3Config.use_credentials=False (environment: S3_USE_CREDENTIALS) is for workers: "
+                "a client uploads and reads with S3 credentials"
+            )
         async with AsyncExitStack() as opening:
             limit = self.config.outage_limit
             s3, nats = self._s3_config, self._nats_config

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
 from collections.abc import Iterable
 from contextlib import aclosing
 
-from docnats.bus import Bus
-from docnats.errors import BusError, StorageError
+from docnats.bus import Bus, NatsBus
+from docnats.config import NatsConfig, S3Config
+from docnats.errors import BusError, ConfigError, StorageError
 from docnats.models import JobRecord, JobUrls
 from docnats.names import DOCUMENT, RAW_PREFIX, RESULT_PARTS, result_part
-from docnats.storage import Storage
+from docnats.storage import S3Storage, Storage
 
-__all__ = ["Signer", "signed_urls"]
+__all__ = ["Signer", "run_signer", "signed_urls"]
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +32,11 @@ async def signed_urls(storage: Storage, job: JobRecord) -> JobUrls:
 
 
 class Signer:
-    """Signs fresh URLs for workers whose old ones expired in the queue.
+    """Signs URLs for workers without credentials whose jobs have none, or expired ones.
 
     Whoever can write to the job table could name any object as a job's document. So only
-    documents that docnats uploaded are signed for, and those this client submitted in place.
+    documents that docnats uploaded are signed for, those this client submitted in place, and
+    those in the buckets of ``S3_READ_BUCKETS``.
 
     Parameters
     ----------
@@ -68,10 +72,53 @@ class Signer:
         job = entry.record
         if job.terminal:
             return JobUrls(refused=f"the job is {job.state}")
-        if not self._uploaded(job) and (job.s3_bucket, job.s3_key) not in self._submitted:
+        if not self._may_be_read(job):
             return JobUrls(refused="another client submitted its document in place")
         log.info("job %s: signing fresh URLs for its worker", job_id)
         return await signed_urls(self._storage, job)
 
+    def _may_be_read(self, job: JobRecord) -> bool:
+        if self._uploaded(job) or (job.s3_bucket, job.s3_key) in self._submitted:
+            return True
+        return job.s3_bucket != self._storage.bucket and job.s3_bucket in self._storage.readable
+
     def _uploaded(self, job: JobRecord) -> bool:
         return job.s3_bucket == self._storage.bucket and job.s3_key.startswith(RAW_PREFIX)
+
+
+async def run_signer(s3: S3Config | None = None, nats: NatsConfig | None = None) -> None:
+    """Sign URLs until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    s3, nats : optional
+        Settings; by default those of the environment.
+
+    Raises
+    ------
+    ConfigError
+        There are no S3 credentials to sign with.
+    StorageError, BusError
+        A server cannot be reached at the start.
+
+    Examples
+    --------
+    >>> asyncio.run(run_signer())  # doctest: +SKIP
+    """
+    async with S3Storage(s3 or S3Config()) as storage, NatsBus(nats or NatsConfig()) as bus:
+        if not await storage.has_credentials():
+            raise ConfigError(_NOTHING_TO_SIGN_WITH)
+        signing = asyncio.create_task(Signer(bus, storage).run())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signing.cancel)
+        log.info("signing URLs for objects of the bucket %s", storage.bucket)
+        await asyncio.wait({signing})
+        if not signing.cancelled():
+            signing.result()
+
+
+_NOTHING_TO_SIGN_WITH = (
+    "a signer needs S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or set up the "
+    "AWS credential chain, and do not set S3_USE_CREDENTIALS=false"
+)

@@ -145,6 +145,11 @@ async def _in_bucket(uri: str, storage: Storage) -> AsyncIterator[Source]:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     if not bucket:
         raise SourceError(f"{uri} names no bucket: write s3://bucket/prefix")
+    if bucket not in storage.readable:
+        raise SourceError(
+            f"{uri} is outside of the bucket {storage.bucket}, and workers read no others unless "
+            "told to: name it in S3_READ_BUCKETS, here and on the workers. Nothing was submitted"
+        )
     empty = True
     async for stored in storage.list(prefix, bucket=bucket):
         if stored.key == prefix or stored.key.lower().endswith(".pdf"):

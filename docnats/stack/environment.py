@@ -53,7 +53,7 @@ def worker_environment(s3: S3Config, nats: NatsConfig) -> dict[str, str]:
 
 def _variables(config: S3Config | NatsConfig) -> dict[str, str]:
     values = {alias: getattr(config, name) for name, alias in _aliases(type(config)).items()}
-    return {alias: _text(value) for alias, value in values.items() if value is not None}
+    return {alias: _text(value) for alias, value in values.items() if value not in (None, ())}
 
 
 def _fields(kind: type[S3Config | NatsConfig], variables: Mapping[str, str]) -> dict[str, Any]:

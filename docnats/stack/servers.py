@@ -130,8 +130,11 @@ class NatsServer:
             user=self._secrets["nats_user"],
             password=self._secrets["nats_password"],
             token=None,
+            nkey_file=None,
             credentials_file=None,
             ca_file=None,
+            cert_file=None,
+            key_file=None,
             replicas=1,
         )
 

@@ -59,6 +59,11 @@ class PatientStorage:
         return self._storage.bucket
 
     @property
+    def readable(self) -> tuple[str, ...]:
+        """The buckets whose documents may be processed in place."""
+        return self._storage.readable
+
+    @property
     def outage(self) -> float | None:
         """Seconds that calls have been waiting for the store to be back; None: none waits."""
         return _clock() - self._since if self._waiting and self._since is not None else None

@@ -66,6 +66,10 @@ class Storage(Protocol):
         """The bucket that is written to, and read from unless told otherwise."""
 
     @property
+    def readable(self) -> tuple[str, ...]:
+        """The buckets whose documents may be processed in place, that bucket among them."""
+
+    @property
     def outage(self) -> float | None:
         """Seconds that calls have been waiting for the store to be back; None: none waits."""
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from docnats.config import S3Config
-from docnats.errors import StorageError, UrlRefused
+from docnats.errors import PlaceForbidden, StorageError, UrlRefused
+from docnats.storage.allowlist import Allowlist
 from docnats.storage.connection import seconds_allowed
 from docnats.storage.content import Bytes, Content, LocalFile, Outgoing, save
 from docnats.storage.failures import refusal, storage_error
@@ -38,6 +39,9 @@ _LONGEST_PAUSE = 20.0
 _LONGEST_ANSWER = 4096
 """Bytes of an error's XML that are looked at."""
 
+_EXPIRED = frozenset({"ExpiredToken", "TokenRefreshRequired"})
+"""Codes, of status 400, for a URL that was signed with temporary credentials of the past."""
+
 
 def expired(url: str) -> bool:
     """Tell whether a presigned URL says that it is too old, by this machine's clock."""
@@ -52,12 +56,14 @@ def expired(url: str) -> bool:
 class PresignedHttp:
     """Reads and writes objects by presigned URL; an async context manager.
 
-    A URL is a secret while it is valid: errors name the object and the server only.
+    A URL is a secret while it is valid: errors name the object and the server only. One that
+    leads elsewhere than to the configured storage is not used, and no redirection is followed.
 
     Parameters
     ----------
     config : S3Config
-        Its time-outs, ``max_attempts``, ``max_concurrency``, ``ca_bundle`` and ``proxy``.
+        Its endpoints, buckets, time-outs, ``max_attempts``, ``max_concurrency``, ``ca_bundle``
+        and ``proxy``.
 
     Examples
     --------
@@ -67,6 +73,7 @@ class PresignedHttp:
 
     def __init__(self, config: S3Config) -> None:
         self._config = config
+        self._places = Allowlist(config)
         self._proxy = config.proxy.get_secret_value() if config.proxy else None
         self._slots = asyncio.Semaphore(config.max_concurrency)
         self._session: aiohttp.ClientSession | None = None
@@ -94,9 +101,12 @@ class PresignedHttp:
             There is no such object.
         UrlRefused
             The URL has expired.
+        PlaceForbidden
+            It leads elsewhere, at once or by a redirection.
         StorageError
             The server cannot be reached.
         """
+        self._places.check_read(url)
 
         async def get() -> StoredObject:
             async with self._request("GET", url) as response:
@@ -112,9 +122,12 @@ class PresignedHttp:
         ------
         UrlRefused
             The URL has expired.
+        PlaceForbidden
+            It leads elsewhere, at once or by a redirection.
         StorageError
             The server cannot be reached, or the file changed meanwhile.
         """
+        self._places.check_write(url)
         source: Content = (
             Bytes(content)
             if isinstance(content, bytes)
@@ -179,11 +192,14 @@ async def _check(response: aiohttp.ClientResponse, attempt: str, endpoint: str) 
     if response.status < 300:
         return
     answer = (await response.content.read(_LONGEST_ANSWER)).decode(errors="replace")
-    code = re.search(r"<Code>(\w+)</Code>", answer)
-    if response.status == 403:
-        said = code[1] if code else "403"
+    found = re.search(r"<Code>(\w+)</Code>", answer)
+    code = found[1] if found else str(response.status)
+    if response.status in (401, 403) or code in _EXPIRED:
         raise UrlRefused(
-            f"cannot {attempt}: {endpoint} says {said}: the URL has expired or was signed with "
+            f"cannot {attempt}: {endpoint} says {code}: the URL has expired or was signed with "
             "wrong credentials; submit the document again, perhaps with a longer presign_expiry"
         )
-    raise refusal(response.status, code[1] if code else str(response.status), attempt, endpoint)
+    refused = refusal(response.status, code, attempt, endpoint)
+    if response.status < 400:
+        raise PlaceForbidden(f"{refused}; redirections are not followed")
+    raise refused

@@ -80,6 +80,11 @@ class S3Storage:
         return self._config.bucket_name
 
     @property
+    def readable(self) -> tuple[str, ...]:
+        """The configured bucket and ``read_buckets``."""
+        return (self.bucket, *self._config.read_buckets)
+
+    @property
     def outage(self) -> float | None:
         """Seconds that patient calls have been waiting for S3; None: none waits."""
         return self._patient.outage
@@ -89,8 +94,8 @@ class S3Storage:
         return self._patient
 
     async def has_credentials(self) -> bool:
-        """Tell whether the configuration or the AWS credential chain gives any."""
-        return await self._connection.has_credentials()
+        """Tell whether the configuration or the AWS credential chain gives any to be used."""
+        return self._config.use_credentials and await self._connection.has_credentials()
 
     async def ensure_bucket(self) -> None:
         """Create the bucket, in the configured region, unless it exists.

@@ -11,8 +11,8 @@ import asyncio
 import logging
 
 from docnats.bus import Lease
-from docnats.errors import BusError, ErrorType, ParseError
-from docnats.models import JobMessage, JobRecord, JobState, utc_now
+from docnats.errors import BusError, ErrorType, ParseError, PlaceForbidden
+from docnats.models import DeadLetterKind, JobMessage, JobRecord, JobState, utc_now
 from docnats.worker.claim import Claim, ClaimLost, JobEnded
 from docnats.worker.offer import lacking, waiting
 from docnats.worker.outcome import (
@@ -172,11 +172,20 @@ class Job:
                 done = await Processing(self.message, self._claim, self._tools).run(record)
         except (ClaimLost, JobEnded):
             raise
+        except PlaceForbidden as error:
+            return await self._bury(record, error)
         except Exception as error:
             fault = self._time_is_up() if limit.expired() else error
             return self._after(after_fault(record, fault, self._tools.worker))
         self._tools.pause.end()
         return done
+
+    async def _bury(self, record: JobRecord, error: PlaceForbidden) -> JobRecord:
+        """Keep the message of a job that names a forbidden place; return its failed record."""
+        log.error("job %s: moved to the dead letters: %s", self.job_id, error)
+        letter = self._claim.lease.dead_letter(DeadLetterKind.FORBIDDEN, str(error))
+        await self._tools.bus.bury(letter)
+        return record.failed(ErrorType.STORAGE, str(error))
 
     def _time_is_up(self) -> ParseError:
         if self._claim.doubtful:

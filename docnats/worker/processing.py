@@ -93,12 +93,15 @@ class Processing:
             The document cannot be parsed, or is known to kill the parser.
         PromptError
             The language model does not answer.
+        PlaceForbidden
+            The job names a place outside of the worker's storage.
         StorageError, OSError, BusError
             It had nothing to do with the document.
         ClaimLost, JobEnded
             The job is not this worker's any more; no result was written.
         """
         message, tools = self._message, self._tools
+        tools.transfer.check(message)
         tools.quarantine.check(message, message.sha256)
         with tempfile.TemporaryDirectory(prefix="docnats-job-") as folder:
             home = Path(folder)

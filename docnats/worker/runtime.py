@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from docnats.bus import NatsBus
 from docnats.config import LlmConfig, NatsConfig, ProcessingConfig, S3Config
 from docnats.config.machine import most_parsers
 from docnats.llm import Chat
 from docnats.pool import ParserPool
-from docnats.storage import PresignedHttp, S3Storage
+from docnats.storage import Allowlist, PresignedHttp, S3Storage
 from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
@@ -66,7 +67,7 @@ async def run_worker(
     # The pool comes first: its start hides the environment, where S3 credentials may be.
     async with (
         pool,
-        S3Storage(s3) as storage,
+        _own_storage(s3) as storage,
         PresignedHttp(s3) as http,
         NatsBus(nats) as bus,
         AsyncExitStack() as opened,
@@ -77,7 +78,7 @@ async def run_worker(
         tools = Tools(
             worker=new_worker_id(),
             bus=bus,
-            transfer=Transfer(storage, http, bus, own_credentials=await storage.has_credentials()),
+            transfer=Transfer(storage, http, bus, Allowlist(s3)),
             pool=pool,
             quarantine=Quarantine(bus, processing.memory_limit),
             notes=ResultNotes(bus, llm.model),
@@ -98,4 +99,16 @@ async def run_worker(
             ", ".join(tools.processors),
             llm.model or "nobody",
         )
+        if storage is None:
+            log.info("worker %s: no S3 credentials, works by presigned URLs only", tools.worker)
         await worker.run()
+
+
+@asynccontextmanager
+async def _own_storage(config: S3Config) -> AsyncIterator[S3Storage | None]:
+    """Yield the storage of a worker with credentials; None for one that has none."""
+    if not config.use_credentials:
+        yield None
+        return
+    async with S3Storage(config) as storage:
+        yield storage if await storage.has_credentials() else None

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from docnats.bus import Bus
-from docnats.errors import ErrorType, ParseError, StorageError, UrlRefused
+from docnats.errors import ErrorType, ParseError, PlaceForbidden, StorageError, UrlRefused
 from docnats.models import JobMessage, JobUrls
 from docnats.names import DOCUMENT, result_part
-from docnats.storage import PresignedHttp, Storage, expired
+from docnats.storage import Allowlist, PresignedHttp, Storage, expired
 
 __all__ = ["Transfer"]
 
@@ -28,23 +28,35 @@ class Transfer:
 
     Parameters
     ----------
-    storage : Storage
-        Used when it has credentials.
+    storage : Storage or None
+        None: the worker has no credentials.
     http : PresignedHttp
-        Used otherwise, with the URLs in the control message.
+        Used then, with the URLs in the control message.
     bus : Bus
-        There fresh URLs are asked for when those have expired.
-    own_credentials : bool
-        Whether ``storage`` has some.
+        There fresh URLs are asked for when those have expired, or there are none.
+    places : Allowlist
+        Where jobs may send the worker.
     """
 
     def __init__(
-        self, storage: Storage, http: PresignedHttp, bus: Bus, *, own_credentials: bool
+        self, storage: Storage | None, http: PresignedHttp, bus: Bus, places: Allowlist
     ) -> None:
         self._storage = storage
         self._http = http
         self._bus = bus
-        self._own = own_credentials
+        self._places = places
+
+    def check(self, message: JobMessage) -> None:
+        """Raise a ``PlaceForbidden`` if a job names any place outside of the storage."""
+        self._places.check_bucket(message.s3_bucket)
+        self._check_urls(message)
+
+    def _check_urls(self, urls: Urls) -> None:
+        if urls.s3_url:
+            self._places.check_read(urls.s3_url)
+        for url in (urls.result_url, *urls.part_urls.values()):
+            if url:
+                self._places.check_write(url)
 
     async def fetch(self, message: JobMessage, path: Path) -> str:
         """Download a job's document to ``path`` and return its SHA-256.
@@ -56,7 +68,7 @@ class Transfer:
         StorageError
             The document could not be read.
         """
-        if self._own:
+        if self._storage is not None:
             stored = await self._storage.get_file(message.s3_key, path, bucket=message.s3_bucket)
         else:
             stored = await self._by_url(
@@ -76,8 +88,8 @@ class Transfer:
 
     async def store(self, message: JobMessage, part: str, content: Path | bytes) -> None:
         """Upload one result object."""
-        if self._own:
-            await self._put(result_part(message.request_id, part), content)
+        if self._storage is not None:
+            await _put(self._storage, result_part(message.request_id, part), content)
             return
         await self._by_url(
             message,
@@ -93,11 +105,9 @@ class Transfer:
         pick: Callable[[Urls], str | None],
         use: Callable[[str], Awaitable[T]],
     ) -> T:
-        """Do something by the job's presigned URL, or by a fresh one if that has expired."""
+        """Do something by the job's presigned URL, or by a fresh one if that is of no use."""
         url = pick(message)
-        if not url:
-            raise StorageError(_NO_WAY.format(what))
-        if not expired(url):
+        if url and not expired(url):
             try:
                 return await use(url)
             except UrlRefused as refused:
@@ -105,7 +115,7 @@ class Transfer:
         fresh = await self._fresh_url(message, what, pick)
         try:
             return await use(fresh)
-        except UrlRefused as refused:  # another client may sign better
+        except (UrlRefused, PlaceForbidden) as refused:  # somebody else may sign better
             raise StorageError(str(refused), transient=True) from refused
 
     async def _fresh_url(
@@ -114,27 +124,28 @@ class Transfer:
         urls = await self._bus.ask_for_urls(message.batch, message.request_id)
         if urls is None:
             raise StorageError(_NOBODY_SIGNS.format(what), transient=True)
+        try:
+            self._check_urls(urls)
+        except PlaceForbidden as error:  # the job is not to blame for what its signer says
+            raise StorageError(str(error), transient=True) from error
         url = pick(urls)
         if not url:
             raise StorageError(_REFUSED.format(what, urls.refused or "no reason"), transient=True)
         log.info("job %s: got a fresh URL to %s", message.request_id, what)
         return url
 
-    async def _put(self, key: str, content: Path | bytes) -> None:
-        if isinstance(content, bytes):
-            await self._storage.put_bytes(key, content)
-        else:
-            await self._storage.put_file(key, content)
+
+async def _put(storage: Storage, key: str, content: Path | bytes) -> None:
+    if isinstance(content, bytes):
+        await storage.put_bytes(key, content)
+    else:
+        await storage.put_file(key, content)
 
 
 _NOBODY_SIGNS = (
-    "the presigned URL to {} has expired and nobody signs a new one: keep a client connected that "
-    "has S3 credentials, or give the worker AWS credentials"
+    "this worker has no S3 credentials, the job has no valid presigned URL to {} and nobody signs "
+    "one: run `docnats signer`, keep a client connected that has S3 credentials, or give the "
+    "worker some"
 )
 
-_REFUSED = "the presigned URL to {} has expired and the client signs no new one: {}"
-
-_NO_WAY = (
-    "this worker has no S3 credentials and the job carries no presigned URL to {}: give the "
-    "worker AWS credentials, or submit with presign=True"
-)
+_REFUSED = "the job has no valid presigned URL to {} and the signer signs none: {}"

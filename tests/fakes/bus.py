@@ -73,6 +73,21 @@ class FakeLease:
         self._lapsed |= now() > self.until
         return self._lapsed
 
+    def dead_letter(self, kind: str, reason: str) -> DeadLetter:
+        stored = self._queued.stored
+        return DeadLetter(
+            kind=kind,
+            reason=reason,
+            subject=stored.subject,
+            job=stored.job,
+            sequence=stored.sequence,
+            stored_at=stored.stored_at,
+            deliveries=self.attempt,
+            consumer="workers",
+            data=stored.data,
+            size=len(stored.data),
+        )
+
     async def renew(self) -> None:
         self._queued.free_at = now() + self._bus.ack_wait
         if not self.lapsed:

@@ -20,6 +20,7 @@ class FakeStorage:
 
     def __init__(self, bucket: str = "documents", *, credentials: bool = True) -> None:
         self.bucket = bucket
+        self.readable: tuple[str, ...] = (bucket,)
         self.outage: float | None = None
         self.buckets: dict[str, dict[str, tuple[bytes, datetime]]] = {}
         self.uploads: list[UnfinishedUpload] = []
@@ -60,10 +61,10 @@ class FakeStorage:
         return self._find(key, bucket)[0]
 
     async def presign_get(self, key: str, *, bucket: str | None = None) -> str:
-        return f"memory://{bucket or self.bucket}/{quote(key)}?allows=GET"
+        return f"http://memory/{bucket or self.bucket}/{quote(key)}?allows=GET"
 
     async def presign_put(self, key: str) -> str:
-        return f"memory://{self.bucket}/{quote(key)}?allows=PUT"
+        return f"http://memory/{self.bucket}/{quote(key)}?allows=PUT"
 
     async def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -113,6 +114,7 @@ class FakePresignedHttp:
     @staticmethod
     def _allowed(method: str, url: str) -> tuple[str, str]:
         parts = urlsplit(url)
+        bucket, _, key = unquote(parts.path).removeprefix("/").partition("/")
         if parse_qs(parts.query).get("allows") != [method]:
             raise UrlRefused(f"cannot {method} {parts.path}: the presigned URL does not allow it")
-        return parts.netloc, unquote(parts.path).removeprefix("/")
+        return bucket, key

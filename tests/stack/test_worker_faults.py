@@ -294,7 +294,7 @@ async def test_urls_that_expired_in_the_queue_wait_for_a_client_that_signs(
                     break
         assert entry is not None
         assert entry.record.state is JobState.QUEUED
-        assert "keep a client connected" in (entry.record.error or "")
+        assert "docnats signer" in (entry.record.error or "")
     async with S3DocumentService(stack.s3, stack.nats) as service:
         attached = await service.attach(batch)
         (job,) = (await attached.follow(timeout=120)).records()

@@ -82,7 +82,7 @@ async def test_presigned_urls_are_in_the_message_when_asked_for(
     assert message.s3_url is not None
     assert message.result_url is not None
     assert set(message.part_urls) == {"pages.parquet", "words.parquet"}
-    assert "memory://" not in repr(message)
+    assert "http://memory/" not in repr(message)
 
 
 async def test_a_file_over_the_limit_is_a_failed_row_and_not_uploaded(

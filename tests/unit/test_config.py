@@ -74,10 +74,16 @@ NOT_USABLE = [
     (S3Config, "addressing_style", "dns", "'auto', 'path' or 'virtual'"),
     (S3Config, "use_accelerate_endpoint", "maybe", "true or false"),
     (S3Config, "ca_bundle", "/no/such/file", "a file that exists"),
+    (S3Config, "presigned_endpoints", "s3.example.org", "a URL such as"),
+    (S3Config, "read_buckets", "library,My_Papers", "a-z"),
+    (S3Config, "use_credentials", "perhaps", "true or false"),
     (NatsConfig, "namespace", "", "1 to 64 characters"),
     (NatsConfig, "namespace", "a.b", "1 to 64 characters"),
     (NatsConfig, "credentials_file", "/no/such/file", "a file that exists"),
     (NatsConfig, "ca_file", "/no/such/file", "a file that exists"),
+    (NatsConfig, "nkey_file", "/no/such/file", "a file that exists"),
+    (NatsConfig, "inbox_prefix", "_INBOX.>", "words of"),
+    (NatsConfig, "cert_file", "/no/such/file", "a file that exists"),
     (ProcessingConfig, "use_s3_storage", "maybe", "true or false"),
     (ProcessingConfig, "cleanup_on_error", 2, "true or false"),
     (ProcessingConfig, "presign", "perhaps", "true or false"),
@@ -122,10 +128,22 @@ ENVIRONMENT = [
     (S3Config, "region_name", "AWS_REGION", "eu-central-1", "eu-central-1"),
     (S3Config, "addressing_style", "S3_ADDRESSING_STYLE", "virtual", "virtual"),
     (S3Config, "ca_bundle", "AWS_CA_BUNDLE", __file__, Path(__file__)),
+    (S3Config, "use_credentials", "S3_USE_CREDENTIALS", "false", False),
+    (
+        S3Config,
+        "presigned_endpoints",
+        "S3_PRESIGNED_ENDPOINTS",
+        "https://a/, http://b:9000/s3",
+        ("https://a", "http://b:9000/s3"),
+    ),
+    (S3Config, "read_buckets", "S3_READ_BUCKETS", "library, archive", ("library", "archive")),
     (NatsConfig, "servers", "NATS_URL", "nats://a,b:1", ("nats://a", "nats://b:1")),
     (NatsConfig, "user", "NATS_USER", "ann", "ann"),
     (NatsConfig, "credentials_file", "NATS_CREDS", __file__, Path(__file__)),
     (NatsConfig, "ca_file", "NATS_CA", __file__, Path(__file__)),
+    (NatsConfig, "nkey_file", "NATS_NKEY", __file__, Path(__file__)),
+    (NatsConfig, "inbox_prefix", "NATS_INBOX_PREFIX", "_INBOX.ann", "_INBOX.ann"),
+    (NatsConfig, "cert_file", "NATS_CERT", __file__, Path(__file__)),
     (NatsConfig, "namespace", "DOCNATS_NAMESPACE", "lab", "lab"),
     (NatsConfig, "replicas", "DOCNATS_REPLICAS", "3", 3),
     (NatsConfig, "ack_wait", "DOCNATS_ACK_WAIT", "5", 5.0),
@@ -200,6 +218,8 @@ def test_keys_are_given_both_or_neither(environment: pytest.MonkeyPatch) -> None
     environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     with pytest.raises(ConfigError, match="give both, or neither"):
         S3Config()
+    with pytest.raises(ConfigError, match="key_file needs cert_file"):
+        NatsConfig(key_file=__file__)
     with pytest.raises(ConfigError, match="password needs user"):
         NatsConfig(password=SECRET)
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from docnats.bus import Lease, StateEntry
-from docnats.config import ProcessingConfig
+from docnats.config import ProcessingConfig, S3Config
 from docnats.errors import BusError, ErrorType, ObjectMissing, ParseError, StorageError
 from docnats.models import JobMessage, JobRecord, JobState, utc_now
 from docnats.names import raw_key, result_key, result_part
 from docnats.parsing import PageError, RangeResult
-from docnats.storage import StoredObject
+from docnats.storage import Allowlist, StoredObject
 from docnats.worker import job as job_module
 from docnats.worker.job import Job, Tools
 from docnats.worker.known import ResultNotes
@@ -113,7 +113,12 @@ class World:
         return Tools(
             worker=worker,
             bus=self.bus,
-            transfer=Transfer(self.storage, http, self.bus, own_credentials=own_credentials),
+            transfer=Transfer(
+                self.storage if own_credentials else None,
+                http,
+                self.bus,
+                Allowlist(S3Config(endpoint_url="http://memory", bucket_name="documents")),
+            ),
             pool=pool,
             quarantine=self.quarantine,
             notes=self.notes,
@@ -783,8 +788,55 @@ async def test_a_worker_without_credentials_needs_presigned_urls() -> None:
     world = World()
     await world.submit()
     await (await world.lease(own_credentials=False)).work()
-    assert world.record.error_type is ErrorType.STORAGE
-    assert "presign" in (world.record.error or "")
+    assert (world.record.state, world.record.error_type) == (JobState.QUEUED, ErrorType.STORAGE)
+    assert "docnats signer" in (world.record.error or "")
+
+
+URL = "http://memory/documents/raw/x.pdf?X-Amz-Signature=5ecr3t"
+ELSEWHERE = "http://169.254.169.254/documents/raw/x.pdf?X-Amz-Signature=5ecr3t"
+
+
+@pytest.mark.parametrize("own_credentials", [True, False])
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"s3_url": ELSEWHERE},
+        {"s3_url": "file:///etc/passwd"},
+        {"s3_url": URL, "result_url": ELSEWHERE},
+        {"s3_url": URL, "result_url": URL, "part_urls": {"words.parquet": ELSEWHERE}},
+        {"s3_bucket": "private"},
+    ],
+)
+async def test_a_job_that_names_a_place_outside_of_the_storage_fails_and_is_kept(
+    message: dict[str, Any], own_credentials: bool
+) -> None:
+    world = World(**message)
+    await world.submit()
+    await (await world.lease(own_credentials=own_credentials)).work()
+    record = world.record
+    assert (record.state, record.error_type) == (JobState.FAILED, ErrorType.STORAGE)
+    assert "this worker's" in (record.error or "")
+    assert not world.queued
+    (letter,) = world.bus.letters.values()
+    assert (letter.kind, letter.reason, letter.job) == ("forbidden", record.error, ("b", JOB))
+    assert "5ecr3t" not in letter.reason
+    assert letter.message() == world.message, "whoever looks into it can see all"
+    assert world.pool.calls == []
+    assert world.pause.seconds == 0, "the storage is well"
+
+
+async def test_a_forbidden_job_stays_on_the_queue_until_it_is_kept() -> None:
+    world = World(s3_bucket="private")
+    await world.submit()
+
+    async def fail(_letter: object) -> None:
+        raise BusError("NATS is away")
+
+    world.bus.bury = fail  # type: ignore[method-assign]
+    job = await world.lease()
+    with pytest.raises(BusError):
+        await job.work()
+    assert (world.record.state, world.queued) == (JobState.RUNNING, True)
 
 
 def test_a_missing_object_is_no_passing_fault() -> None:

@@ -11,17 +11,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from docnats.config import S3Config
 from docnats.errors import StorageError
 from docnats.models import JobMessage, JobRecord, JobState, JobUrls, utc_now
 from docnats.names import DOCUMENT, RESULT_PARTS, raw_key, result_part
 from docnats.service.signing import Signer, signed_urls
-from docnats.storage import expired
+from docnats.storage import Allowlist, expired
 from docnats.worker.transfer import Transfer
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakePresignedHttp, FakeStorage
 
 OLD = "&X-Amz-Date=20200101T000000Z&X-Amz-Expires=60"
-REFUSED = "memory://documents/raw/j.pdf?allows=nothing"
+PLACES = Allowlist(S3Config(endpoint_url="http://memory", bucket_name="documents"))
+
+REFUSED = "http://memory/documents/raw/j.pdf?allows=nothing"
 
 
 def record(**changes: Any) -> JobRecord:
@@ -81,7 +84,7 @@ async def signer(bus: FakeBus, storage: FakeStorage) -> AsyncIterator[Signer]:
 def transfer(bus: FakeBus, storage: FakeStorage) -> Transfer:
     """Return what a worker without credentials transfers with."""
     http: Any = FakePresignedHttp(storage)
-    return Transfer(FakeStorage(credentials=False), http, bus, own_credentials=False)
+    return Transfer(None, http, bus, PLACES)
 
 
 async def old_urls(storage: FakeStorage) -> JobUrls:
@@ -130,14 +133,14 @@ async def test_a_worker_goes_on_with_fresh_urls(
         await transfer.store(job, part, part.encode())
         assert await storage.get_bytes(result_part("j", part)) == part.encode()
     assert "fresh" in caplog.text
-    assert "memory://" not in caplog.text, "URLs are secrets"
+    assert "http://memory/" not in caplog.text, "URLs are secrets"
 
 
 async def test_where_nobody_signs_it_is_a_passing_fault_that_says_what_to_do(
     storage: FakeStorage, transfer: Transfer, tmp_path: Path
 ) -> None:
     job = message(await old_urls(storage))
-    with pytest.raises(StorageError, match="keep a client connected") as caught:
+    with pytest.raises(StorageError, match="run `docnats signer`") as caught:
         await transfer.fetch(job, tmp_path / "got.pdf")
     assert caught.value.transient
     with pytest.raises(StorageError, match=rf"write {DOCUMENT}.*nobody signs"):
@@ -157,6 +160,34 @@ async def test_a_fresh_url_that_is_refused_too_is_a_passing_fault(
         await transfer.fetch(message(await old_urls(storage)), tmp_path / "got.pdf")
     assert caught.value.transient
     signing.cancel()
+
+
+async def test_a_fresh_url_that_leads_elsewhere_is_not_used_and_is_a_passing_fault(
+    bus: FakeBus, transfer: Transfer, tmp_path: Path
+) -> None:
+    """Whoever may answer cannot make a worker fail its jobs."""
+
+    async def sign_badly() -> None:
+        async for request in bus.url_requests():
+            await request.answer(JobUrls(s3_url="http://169.254.169.254/documents/raw/j.pdf"))
+
+    signing = asyncio.create_task(sign_badly())
+    await asyncio.sleep(0)
+    with pytest.raises(StorageError, match="outside of this worker's storage") as caught:
+        await transfer.fetch(message(JobUrls()), tmp_path / "got.pdf")
+    assert caught.value.transient
+    signing.cancel()
+
+
+@pytest.mark.usefixtures("signer")
+async def test_a_job_without_urls_gets_some(
+    bus: FakeBus, storage: FakeStorage, transfer: Transfer, tmp_path: Path
+) -> None:
+    """Submitted without presign, before there were workers without credentials."""
+    await bus.put_states([record()])
+    await transfer.fetch(message(JobUrls()), tmp_path / "got.pdf")
+    await transfer.store(message(JobUrls()), DOCUMENT, b"{}")
+    assert await storage.get_bytes(result_part("j", DOCUMENT)) == b"{}"
 
 
 @pytest.mark.usefixtures("signer")
@@ -195,18 +226,28 @@ async def test_a_client_signs_for_documents_that_it_submitted_in_place(
     signer.vouch_for([job])
     urls = await bus.ask_for_urls("b", "j")
     assert urls is not None
-    assert urls.s3_url == "memory://library/papers/a.pdf?allows=GET"
+    assert urls.s3_url == "http://memory/library/papers/a.pdf?allows=GET"
+
+
+async def test_documents_in_buckets_named_for_it_are_signed_for(
+    bus: FakeBus, storage: FakeStorage, signer: Signer
+) -> None:
+    storage.readable = ("documents", "library")
+    await bus.put_states([record(s3_bucket="library", s3_key="papers/a.pdf")])
+    urls = await bus.ask_for_urls("b", "j")
+    assert urls is not None
+    assert urls.s3_url == "http://memory/library/papers/a.pdf?allows=GET"
 
 
 async def test_the_urls_of_a_job_reach_nothing_but_its_document_and_its_results(
     storage: FakeStorage,
 ) -> None:
     urls = await signed_urls(storage, record())
-    assert urls.s3_url == f"memory://documents/{raw_key('j')}?allows=GET"
+    assert urls.s3_url == f"http://memory/documents/{raw_key('j')}?allows=GET"
     assert {urls.result_url, *urls.part_urls.values()} == {
-        f"memory://documents/{result_part('j', part)}?allows=PUT" for part in RESULT_PARTS
+        f"http://memory/documents/{result_part('j', part)}?allows=PUT" for part in RESULT_PARTS
     }
-    assert "memory://" not in repr(urls)
+    assert "http://memory/" not in repr(urls)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ async def test_many_missing_files_are_counted(folder: Path) -> None:
         (["a.pdf", None], "source 1 is a NoneType"),
         (pd.DataFrame({"path": ["a.pdf"]}), "one column"),
         ("s3:///key", "names no bucket"),
+        ("s3://private/a.pdf", "S3_READ_BUCKETS"),
         ("nowhere/*.pdf", "no file matches"),
     ],
 )

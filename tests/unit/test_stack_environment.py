@@ -19,6 +19,9 @@ S3 = S3Config(
     region_name="us-east-1",
     aws_access_key_id="AKIA",
     aws_secret_access_key="s3cret",  # noqa: S106 - of nobody
+    use_credentials=False,
+    presigned_endpoints="https://s3.example.org,http://b:9",
+    read_buckets="library",
 )
 
 

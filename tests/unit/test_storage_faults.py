@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from docnats.config import S3Config
-from docnats.errors import StorageError
+from docnats.errors import PlaceForbidden, StorageError, UrlRefused
 from docnats.storage import PresignedHttp, S3Storage, connection, content
 from docnats.storage.multipart import MAX_PARTS, MultipartUpload
 
@@ -146,9 +146,50 @@ async def test_a_passing_refusal_is_tried_again(tmp_path: Path) -> None:
         async with S3Storage(config) as storage:
             assert await storage.get_bytes("k") == b"hi"
             url = await storage.presign_get("k")
-    async with ScriptedServer(*script) as server, PresignedHttp(config) as http:
+    async with (
+        ScriptedServer(*script) as server,
+        PresignedHttp(config.but(endpoint_url=server.url)) as http,
+    ):
         await http.get_file(url.replace(config.endpoint_url or "", server.url), tmp_path / "out")
     assert (tmp_path / "out").read_text() == "hi"
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
+async def test_a_presigned_url_that_is_redirected_is_not_followed(
+    tmp_path: Path, status: str
+) -> None:
+    async with ScriptedServer(answer("secrets")) as inside:
+        moved = answer("", status).replace(
+            b"\r\n\r\n", f"\r\nLocation: {inside.url}\r\n\r\n".encode()
+        )
+        async with ScriptedServer(moved) as server, PresignedHttp(nowhere(server.url)) as http:
+            url = f"{server.url}/papers/raw/j.pdf?X-Amz-Signature=5ecr3t"
+            for attempt in (http.get_file(url, tmp_path / "out"), http.put(url, b"x")):
+                with pytest.raises(PlaceForbidden, match="not followed") as caught:
+                    await attempt
+                assert "5ecr3t" not in "".join(traceback.format_exception(caught.value))
+    assert inside.requests == []
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_presigned_url_that_leads_elsewhere_is_not_asked(tmp_path: Path) -> None:
+    async with (
+        ScriptedServer(answer("secrets")) as elsewhere,
+        PresignedHttp(nowhere("http://127.0.0.1:9")) as http,
+    ):
+        url = f"{elsewhere.url}/papers/raw/j.pdf"
+        with pytest.raises(PlaceForbidden):
+            await http.get_file(url, tmp_path / "out")
+        with pytest.raises(PlaceForbidden):
+            await http.put(url, b"results")
+    assert elsewhere.requests == []
+
+
+async def test_a_token_that_has_expired_is_a_url_that_has(tmp_path: Path) -> None:
+    refused = refusal("ExpiredToken", "400 Bad Request")
+    async with ScriptedServer(refused) as server, PresignedHttp(nowhere(server.url)) as http:
+        with pytest.raises(UrlRefused, match="ExpiredToken"):
+            await http.get_file(f"{server.url}/papers/raw/j.pdf", tmp_path / "out")
 
 
 async def test_a_server_that_is_not_s3_is_an_error() -> None:
@@ -243,7 +284,7 @@ async def test_a_storage_that_is_not_open_says_so() -> None:
         with pytest.raises(StorageError, match="async with"):
             await early
     with pytest.raises(StorageError, match="async with"):
-        await PresignedHttp(nowhere("http://127.0.0.1:9")).put("http://127.0.0.1:9/k", b"x")
+        await PresignedHttp(nowhere("http://127.0.0.1:9")).put("http://127.0.0.1:9/papers/k", b"x")
 
 
 @pytest.mark.parametrize("size", [6 * MIB, 80_000 * MIB, 5 * 1024**4])
