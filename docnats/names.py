@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from docnats.errors import ConfigError
 
 __all__ = [
+    "ARCHIVE_PREFIX",
+    "ARCHIVE_TABLE",
     "DOCUMENT",
     "PAGES",
     "PRIORITY",
@@ -28,6 +30,7 @@ __all__ = [
     "SIGNERS",
     "WORDS",
     "Names",
+    "archived_batch",
     "new_batch_id",
     "new_canary_id",
     "new_job_id",
@@ -45,10 +48,12 @@ __all__ = [
 RAW_PREFIX = "raw/"
 RESULT_PREFIX = "processed/"
 PROBE_PREFIX = "health/"
+ARCHIVE_PREFIX = "batches/"
 PAGES = "pages.parquet"
 WORDS = "words.parquet"
 DOCUMENT = "document.json"
 RESULT_PARTS = (PAGES, WORDS, DOCUMENT)
+ARCHIVE_TABLE = "jobs.parquet"
 
 PRIORITY = "normal"
 """The one priority in use; its place in the subject lets others have their own consumer."""
@@ -59,6 +64,7 @@ SIGNERS = "signers"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UPLOAD = re.compile(rf"{RAW_PREFIX}({_TOKEN.pattern})\.pdf")
 _RESULT = re.compile(rf"{RESULT_PREFIX}({_TOKEN.pattern})/")
+_ARCHIVE = re.compile(rf"{ARCHIVE_PREFIX}({_TOKEN.pattern})/({_TOKEN.pattern})/{ARCHIVE_TABLE}")
 _STATES = re.compile(r"KV_docnats-(.+)-states")
 
 
@@ -91,6 +97,12 @@ def owner(key: str) -> str | None:
     """Return the id of the job that an S3 key was made for; None for a key of another kind."""
     found = _UPLOAD.fullmatch(key) or _RESULT.match(key)
     return found[1] if found else None
+
+
+def archived_batch(key: str) -> tuple[str, str] | None:
+    """Return the namespace and the batch of an archive's table; None for another S3 key."""
+    found = _ARCHIVE.fullmatch(key)
+    return (found[1], found[2]) if found else None
 
 
 def new_job_id() -> str:
@@ -260,6 +272,33 @@ class Names:
     def batch_states_filter(self, batch: str | None = None) -> str:
         """Return the subjects that stand for the KV keys of a batch, or of all."""
         return f"$KV.{self.states_bucket}.{'*' if batch is None else _token(batch)}.*"
+
+    @property
+    def archives_bucket(self) -> str:
+        """The KV bucket of archived batches: one entry for each."""
+        return f"docnats-{self.namespace}-archives"
+
+    @property
+    def archives_stream(self) -> str:
+        """The stream that holds the bucket of archived batches."""
+        return f"KV_{self.archives_bucket}"
+
+    @property
+    def archives_filter(self) -> str:
+        """The subjects that stand for the keys of archived batches."""
+        return f"$KV.{self.archives_bucket}.*"
+
+    def archive_subject(self, batch: str) -> str:
+        """Return the subject that stands for the KV key of an archived batch."""
+        return f"$KV.{self.archives_bucket}.{_token(batch)}"
+
+    def archive_table(self, batch: str) -> str:
+        """Return the S3 key of the job table of an archived batch."""
+        return f"{ARCHIVE_PREFIX}{self.namespace}/{_token(batch)}/{ARCHIVE_TABLE}"
+
+    def archive_receipt(self, batch: str) -> str:
+        """Return the S3 key of the receipt of an archived batch."""
+        return f"{ARCHIVE_PREFIX}{self.namespace}/{_token(batch)}/receipt.json"
 
     @property
     def workers_stream(self) -> str:

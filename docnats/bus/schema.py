@@ -195,6 +195,12 @@ def _streams(names: Names, replicas: int) -> list[dict[str, Any]]:
             "name": names.sending_stream,
             "subjects": [names.sending_filter],
         },
+        {
+            **common,
+            **bucket,
+            "name": names.archives_stream,
+            "subjects": [names.archives_filter],
+        },
     ]
 
 

@@ -12,6 +12,8 @@ from typing import Self
 from docnats.bus import Bus, NatsBus, StateEntry
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.errors import ConfigError, DocnatsError
+from docnats.names import Names
+from docnats.service.archives import Archives
 from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
 from docnats.service.signing import Signer
@@ -112,6 +114,12 @@ class Connected:
     def storage(self) -> Storage:
         """The open storage."""
         return self._connected()[1]
+
+    @property
+    def archives(self) -> Archives:
+        """The batches whose rows are in S3."""
+        bus, storage = self._connected()
+        return Archives(bus, storage, Names(self._nats_config.namespace))
 
     def _connected(self) -> tuple[Bus, Storage]:
         if self._ports is None:
