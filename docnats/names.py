@@ -6,6 +6,7 @@ one NATS cluster; a *batch* is one submission; a *job* is one document.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -30,10 +31,13 @@ __all__ = [
     "SIGNERS",
     "WORDS",
     "Names",
+    "ObjectNames",
     "archived_batch",
+    "kept_in_nats",
     "new_batch_id",
     "new_canary_id",
     "new_job_id",
+    "new_upload_id",
     "new_watcher",
     "owner",
     "part_key",
@@ -65,6 +69,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UPLOAD = re.compile(rf"{RAW_PREFIX}({_TOKEN.pattern})\.pdf")
 _RESULT = re.compile(rf"{RESULT_PREFIX}({_TOKEN.pattern})/")
 _ARCHIVE = re.compile(rf"{ARCHIVE_PREFIX}({_TOKEN.pattern})/({_TOKEN.pattern})/{ARCHIVE_TABLE}")
+_OBJECTS = re.compile(rf"docnats_({_TOKEN.pattern})_objects")
 _STATES = re.compile(r"KV_docnats-(.+)-states")
 
 
@@ -103,6 +108,19 @@ def archived_batch(key: str) -> tuple[str, str] | None:
     """Return the namespace and the batch of an archive's table; None for another S3 key."""
     found = _ARCHIVE.fullmatch(key)
     return (found[1], found[2]) if found else None
+
+
+def kept_in_nats(bucket: str) -> bool:
+    """Tell whether a bucket is one of docnats' own in the NATS Object Store.
+
+    No bucket in S3 is taken for one: those have no ``_`` in their names.
+    """
+    return _OBJECTS.fullmatch(bucket) is not None
+
+
+def new_upload_id() -> str:
+    """Return a fresh name for the chunks of one object in the NATS Object Store."""
+    return uuid.uuid4().hex
 
 
 def new_job_id() -> str:
@@ -274,6 +292,11 @@ class Names:
         return f"$KV.{self.states_bucket}.{'*' if batch is None else _token(batch)}.*"
 
     @property
+    def objects_bucket(self) -> str:
+        """The bucket in the NATS Object Store, where there is no S3."""
+        return f"docnats_{self.namespace}_objects"
+
+    @property
     def archives_bucket(self) -> str:
         """The KV bucket of archived batches: one entry for each."""
         return f"docnats-{self.namespace}-archives"
@@ -425,3 +448,51 @@ class Names:
         """Return the batch and job id of a cancel subject; no job id stands for the batch."""
         _, _, _, batch, *job_id = subject.split(".")
         return batch, job_id[0] if job_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectNames:
+    """The NATS names of one bucket of the Object Store, as its format (ADR-20) says.
+
+    Examples
+    --------
+    >>> ObjectNames("b").meta_subject("raw/1.pdf")
+    '$O.b.M.cmF3LzEucGRm'
+    """
+
+    bucket: str
+
+    @property
+    def stream(self) -> str:
+        """The stream that holds the bucket."""
+        return f"OBJ_{_token(self.bucket)}"
+
+    @property
+    def chunks_filter(self) -> str:
+        """The subjects of all objects' chunks."""
+        return f"$O.{self.bucket}.C.>"
+
+    @property
+    def metas_filter(self) -> str:
+        """The subjects of all objects' descriptions."""
+        return f"$O.{self.bucket}.M.>"
+
+    def chunks_subject(self, upload_id: str) -> str:
+        """Return the subject of one object's chunks."""
+        return f"$O.{self.bucket}.C.{upload_id}"
+
+    def upload_of(self, subject: str) -> str:
+        """Return which object's chunks a subject is of."""
+        return subject.removeprefix(f"$O.{self.bucket}.C.")
+
+    def meta_subject(self, name: str) -> str:
+        """Return the subject of one object's description."""
+        return f"$O.{self.bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+
+    def object_of(self, subject: str) -> str | None:
+        """Return which object a subject describes; None if it makes no sense."""
+        encoded = subject.removeprefix(f"$O.{self.bucket}.M.")
+        try:
+            return base64.urlsafe_b64decode(encoded).decode()
+        except ValueError:
+            return None

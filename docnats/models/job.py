@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from pydantic import AwareDatetime, Field, JsonValue
 
@@ -89,12 +89,12 @@ class JobRecord(Record):
     @classmethod
     def from_json(cls, data: builtins.bytes) -> Self:
         """Read a record from the wire; a ``ValueError`` says what is wrong with it."""
-        return _lean(cls.__pydantic_validator__.validate_json(data))
+        return _lean(cast("Self", cls.__pydantic_validator__.validate_json(data)))
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Self:
         """Return the record with these fields; a ``ValueError`` says what is wrong with them."""
-        return _lean(cls.__pydantic_validator__.validate_python(dict(values)))
+        return _lean(cast("Self", cls.__pydantic_validator__.validate_python(dict(values))))
 
     @classmethod
     def of(cls, message: JobMessage) -> Self:

@@ -48,7 +48,7 @@ class Archives:
         self.storage = storage
         self.names = names
 
-    async def list(self) -> Sequence[ArchivedBatch]:
+    async def entries(self) -> Sequence[ArchivedBatch]:
         """Return what the index says of each archived batch."""
         return await self.bus.archives()
 
@@ -72,13 +72,13 @@ class Archives:
         """Return the records of all batches that had not ended by then, but for some."""
         return await self.records_of(
             one.batch
-            for one in await self.list()
+            for one in await self.entries()
             if one.batch not in but and (begin is None or one.finished_at >= begin)
         )
 
     async def borrowing(self) -> list[JobRecord]:
         """Return the records of batches of which some use what other jobs put into S3."""
-        return await self.records_of(one.batch for one in await self.list() if one.borrows)
+        return await self.records_of(one.batch for one in await self.entries() if one.borrows)
 
     async def in_bucket(self) -> tuple[list[JobRecord], list[JobRecord]]:
         """Return the records of this installation's archives, and those of others in the bucket.
@@ -90,7 +90,7 @@ class Archives:
         StorageError
             An archive that the index knows is not there.
         """
-        own = {self.names.archive_table(one.batch) for one in await self.list()}
+        own = {self.names.archive_table(one.batch) for one in await self.entries()}
         listed = [stored.key async for stored in self.storage.list(ARCHIVE_PREFIX)]
         tables = {key for key in listed if archived_batch(key)}
         if gone := sorted(own - tables):

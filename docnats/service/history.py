@@ -193,7 +193,7 @@ async def list_batches(archives: Archives) -> list[BatchSummary]:
         batches.setdefault(entry.record.batch, []).append(entry.record)
     summaries = [BatchSummary.of(records) for records in batches.values()]
     summaries += [
-        BatchSummary.of_archive(one) for one in await archives.list() if one.batch not in batches
+        BatchSummary.of_archive(one) for one in await archives.entries() if one.batch not in batches
     ]
     return sorted(summaries, key=lambda s: (s.submitted_at, s.batch), reverse=True)
 

@@ -32,10 +32,13 @@ class Library:
         The open port.
     options : mapping
         How the documents are to be processed.
+    bucket : str
+        Where results are read from; those in another one are of no use.
     """
 
-    def __init__(self, bus: Bus, options: Mapping[str, JsonValue]) -> None:
+    def __init__(self, bus: Bus, options: Mapping[str, JsonValue], bucket: str) -> None:
         self._bus = bus
+        self._bucket = bucket
         self._options = dict(options)
 
     async def look_up(self, jobs: Sequence[tuple[Source, JobRecord]]) -> list[JobRecord | None]:
@@ -68,7 +71,7 @@ class Library:
         return {
             record.job_id: _answered(record, known, digest)
             for (digest, record, _), known in zip(wanted, found, strict=True)
-            if known is not None
+            if known is not None and known.s3_bucket == self._bucket
         }
 
     async def _versions(self) -> dict[str, str]:

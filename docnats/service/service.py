@@ -87,7 +87,9 @@ class S3DocumentService(S3DocumentClient):
         return Health(
             tuple(
                 await asyncio.gather(
-                    _check("s3", self._check_storage()),
+                    _check(
+                        "s3" if self.config.use_s3_storage else "objects", self._check_storage()
+                    ),
                     _check("nats", self._check_bus()),
                     _check("workers", self._check_workers(wait)),
                 )

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import signal
 
-from docnats.bus import NatsBus
+from docnats.bus import NatsBus, NatsObjects
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.config.machine import most_parsers
 from docnats.pool import ParserPool
-from docnats.storage import PresignedHttp, S3Storage
+from docnats.storage import ObjectStorage, PresignedHttp, S3Storage
 from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
@@ -57,8 +57,11 @@ async def run_worker(
         preload=("docnats.parsing.preload",),
     )
     # The pool comes first: its start hides the environment, where S3 credentials may be.
-    async with pool, S3Storage(s3) as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus:
+    opened = S3Storage(s3) if processing.use_s3_storage else ObjectStorage(NatsObjects(nats))
+    async with pool, opened as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus:
         await bus.ensure()
+        if not processing.use_s3_storage:
+            await storage.ensure_bucket()
         tools = Tools(
             worker=new_worker_id(),
             bus=bus,

@@ -10,7 +10,7 @@ from typing import TypeVar
 from docnats.bus import Bus
 from docnats.errors import ErrorType, ParseError, StorageError, UrlRefused
 from docnats.models import JobMessage, JobUrls
-from docnats.names import DOCUMENT, result_part
+from docnats.names import DOCUMENT, kept_in_nats, result_part
 from docnats.storage import PresignedHttp, Storage, expired
 
 __all__ = ["Transfer"]
@@ -52,10 +52,13 @@ class Transfer:
         Raises
         ------
         ParseError
-            ``storage``: the bytes are not the ones that were submitted.
+            ``storage``: the bytes are not the ones that were submitted, or they are in the NATS
+            Object Store and this worker uses S3.
         StorageError
             The document could not be read.
         """
+        if kept_in_nats(message.s3_bucket) and not kept_in_nats(self._storage.bucket):
+            raise ParseError(ErrorType.STORAGE, _OTHER_KIND.format(message.s3_bucket))
         if self._own:
             stored = await self._storage.get_file(message.s3_key, path, bucket=message.s3_bucket)
         else:
@@ -126,6 +129,11 @@ class Transfer:
         else:
             await self._storage.put_file(key, content)
 
+
+_OTHER_KIND = (
+    "the document is in the NATS Object Store (bucket {}), and this worker uses S3: give clients "
+    "and workers the same USE_S3_STORAGE"
+)
 
 _NOBODY_SIGNS = (
     "the presigned URL to {} has expired and nobody signs a new one: keep a client connected that "
