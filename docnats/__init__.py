@@ -29,9 +29,10 @@ if TYPE_CHECKING:
         StackError,
         StorageError,
     )
-    from docnats.models import JobMessage, JobRecord, JobState
+    from docnats.models import JobMessage, JobRecord, JobState, Receipt
     from docnats.notebook import (
         allow_nested_asyncio,
+        archive,
         attach,
         batches,
         configure_nats,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         requeue,
         sample_paths,
         submit_many,
+        verify,
     )
     from docnats.service import (
         DocumentResult,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         Health,
         S3DocumentClient,
         S3DocumentService,
+        Verification,
     )
     from docnats.stack import LocalStack
 
@@ -71,9 +74,10 @@ _HOMES = {
         "StackError",
         "StorageError",
     ),
-    "docnats.models": ("JobMessage", "JobRecord", "JobState"),
+    "docnats.models": ("JobMessage", "JobRecord", "JobState", "Receipt"),
     "docnats.notebook": (
         "allow_nested_asyncio",
+        "archive",
         "attach",
         "batches",
         "configure_nats",
@@ -89,6 +93,7 @@ _HOMES = {
         "requeue",
         "sample_paths",
         "submit_many",
+        "verify",
     ),
     "docnats.service": (
         "DocumentResult",
@@ -96,6 +101,7 @@ _HOMES = {
         "Health",
         "S3DocumentClient",
         "S3DocumentService",
+        "Verification",
     ),
     "docnats.stack": ("LocalStack",),
 }
@@ -118,6 +124,7 @@ __all__ = [
     "NatsConfig",
     "ParseError",
     "ProcessingConfig",
+    "Receipt",
     "S3Config",
     "S3DocumentClient",
     "S3DocumentService",
@@ -125,7 +132,9 @@ __all__ = [
     "StackConfig",
     "StackError",
     "StorageError",
+    "Verification",
     "allow_nested_asyncio",
+    "archive",
     "attach",
     "batches",
     "configure_nats",
@@ -141,6 +150,7 @@ __all__ = [
     "requeue",
     "sample_paths",
     "submit_many",
+    "verify",
 ]
 
 

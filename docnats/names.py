@@ -6,6 +6,7 @@ one NATS cluster; a *batch* is one submission; a *job* is one document.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -18,6 +19,8 @@ from datetime import UTC, datetime
 from docnats.errors import ConfigError
 
 __all__ = [
+    "ARCHIVE_PREFIX",
+    "ARCHIVE_TABLE",
     "DOCUMENT",
     "PAGES",
     "PRIORITY",
@@ -28,10 +31,14 @@ __all__ = [
     "SIGNERS",
     "WORDS",
     "Names",
+    "ObjectNames",
+    "archived_batch",
+    "kept_in_nats",
     "known_key",
     "new_batch_id",
     "new_canary_id",
     "new_job_id",
+    "new_upload_id",
     "new_watcher",
     "owner",
     "part_key",
@@ -46,10 +53,12 @@ __all__ = [
 RAW_PREFIX = "raw/"
 RESULT_PREFIX = "processed/"
 PROBE_PREFIX = "health/"
+ARCHIVE_PREFIX = "batches/"
 PAGES = "pages.parquet"
 WORDS = "words.parquet"
 DOCUMENT = "document.json"
 RESULT_PARTS = (PAGES, WORDS, DOCUMENT)
+ARCHIVE_TABLE = "jobs.parquet"
 
 PRIORITY = "normal"
 """The one priority in use; its place in the subject lets others have their own consumer."""
@@ -60,6 +69,8 @@ SIGNERS = "signers"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UPLOAD = re.compile(rf"{RAW_PREFIX}({_TOKEN.pattern})\.pdf")
 _RESULT = re.compile(rf"{RESULT_PREFIX}({_TOKEN.pattern})/")
+_ARCHIVE = re.compile(rf"{ARCHIVE_PREFIX}({_TOKEN.pattern})/({_TOKEN.pattern})/{ARCHIVE_TABLE}")
+_OBJECTS = re.compile(rf"docnats_({_TOKEN.pattern})_objects")
 _STATES = re.compile(r"KV_docnats-(.+)-states")
 
 
@@ -92,6 +103,25 @@ def owner(key: str) -> str | None:
     """Return the id of the job that an S3 key was made for; None for a key of another kind."""
     found = _UPLOAD.fullmatch(key) or _RESULT.match(key)
     return found[1] if found else None
+
+
+def archived_batch(key: str) -> tuple[str, str] | None:
+    """Return the namespace and the batch of an archive's table; None for another S3 key."""
+    found = _ARCHIVE.fullmatch(key)
+    return (found[1], found[2]) if found else None
+
+
+def kept_in_nats(bucket: str) -> bool:
+    """Tell whether a bucket is one of docnats' own in the NATS Object Store.
+
+    No bucket in S3 is taken for one: those have no ``_`` in their names.
+    """
+    return _OBJECTS.fullmatch(bucket) is not None
+
+
+def new_upload_id() -> str:
+    """Return a fresh name for the chunks of one object in the NATS Object Store."""
+    return uuid.uuid4().hex
 
 
 def new_job_id() -> str:
@@ -277,6 +307,38 @@ class Names:
         return f"$KV.{self.states_bucket}.{'*' if batch is None else _token(batch)}.*"
 
     @property
+    def objects_bucket(self) -> str:
+        """The bucket in the NATS Object Store, where there is no S3."""
+        return f"docnats_{self.namespace}_objects"
+
+    @property
+    def archives_bucket(self) -> str:
+        """The KV bucket of archived batches: one entry for each."""
+        return f"docnats-{self.namespace}-archives"
+
+    @property
+    def archives_stream(self) -> str:
+        """The stream that holds the bucket of archived batches."""
+        return f"KV_{self.archives_bucket}"
+
+    @property
+    def archives_filter(self) -> str:
+        """The subjects that stand for the keys of archived batches."""
+        return f"$KV.{self.archives_bucket}.*"
+
+    def archive_subject(self, batch: str) -> str:
+        """Return the subject that stands for the KV key of an archived batch."""
+        return f"$KV.{self.archives_bucket}.{_token(batch)}"
+
+    def archive_table(self, batch: str) -> str:
+        """Return the S3 key of the job table of an archived batch."""
+        return f"{ARCHIVE_PREFIX}{self.namespace}/{_token(batch)}/{ARCHIVE_TABLE}"
+
+    def archive_receipt(self, batch: str) -> str:
+        """Return the S3 key of the receipt of an archived batch."""
+        return f"{ARCHIVE_PREFIX}{self.namespace}/{_token(batch)}/receipt.json"
+
+    @property
     def workers_stream(self) -> str:
         """The stream that holds the bucket of live workers."""
         return f"KV_{self.workers_bucket}"
@@ -401,3 +463,51 @@ class Names:
         """Return the batch and job id of a cancel subject; no job id stands for the batch."""
         _, _, _, batch, *job_id = subject.split(".")
         return batch, job_id[0] if job_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectNames:
+    """The NATS names of one bucket of the Object Store, as its format (ADR-20) says.
+
+    Examples
+    --------
+    >>> ObjectNames("b").meta_subject("raw/1.pdf")
+    '$O.b.M.cmF3LzEucGRm'
+    """
+
+    bucket: str
+
+    @property
+    def stream(self) -> str:
+        """The stream that holds the bucket."""
+        return f"OBJ_{_token(self.bucket)}"
+
+    @property
+    def chunks_filter(self) -> str:
+        """The subjects of all objects' chunks."""
+        return f"$O.{self.bucket}.C.>"
+
+    @property
+    def metas_filter(self) -> str:
+        """The subjects of all objects' descriptions."""
+        return f"$O.{self.bucket}.M.>"
+
+    def chunks_subject(self, upload_id: str) -> str:
+        """Return the subject of one object's chunks."""
+        return f"$O.{self.bucket}.C.{upload_id}"
+
+    def upload_of(self, subject: str) -> str:
+        """Return which object's chunks a subject is of."""
+        return subject.removeprefix(f"$O.{self.bucket}.C.")
+
+    def meta_subject(self, name: str) -> str:
+        """Return the subject of one object's description."""
+        return f"$O.{self.bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+
+    def object_of(self, subject: str) -> str | None:
+        """Return which object a subject describes; None if it makes no sense."""
+        encoded = subject.removeprefix(f"$O.{self.bucket}.M.")
+        try:
+            return base64.urlsafe_b64decode(encoded).decode()
+        except ValueError:
+            return None

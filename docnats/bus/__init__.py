@@ -10,6 +10,7 @@ from docnats.bus.entries import (
     StoredJob,
     Why,
 )
+from docnats.bus.objects import NatsObjects
 from docnats.bus.port import Bus, Lease, UrlRequest
 from docnats.bus.schema import MAX_POISON, WORKER_TTL
 
@@ -21,6 +22,7 @@ __all__ = [
     "GivenUp",
     "Lease",
     "NatsBus",
+    "NatsObjects",
     "PoisonEntry",
     "SenderEntry",
     "StateEntry",

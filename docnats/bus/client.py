@@ -6,6 +6,7 @@ import copy
 from types import TracebackType
 from typing import Self
 
+from docnats.bus.archives import ArchiveIndex
 from docnats.bus.connection import Connection
 from docnats.bus.dead_letters import DeadLetters
 from docnats.bus.jobs import JobQueue
@@ -21,7 +22,9 @@ from docnats.names import Names
 __all__ = ["NatsBus"]
 
 
-class NatsBus(JobQueue, DeadLetters, JobStates, KnownResults, PoisonNotes, Senders, Signals):
+class NatsBus(
+    JobQueue, ArchiveIndex, DeadLetters, JobStates, KnownResults, PoisonNotes, Senders, Signals
+):
     """The control bus over NATS JetStream; implements :class:`~docnats.bus.port.Bus`.
 
     An async context manager. A lost connection is opened again for ever; meanwhile each call

@@ -14,6 +14,7 @@ from docnats.bus.entries import (
     StoredJob,
 )
 from docnats.models import (
+    ArchivedBatch,
     DeadLetter,
     JobMessage,
     JobRecord,
@@ -231,6 +232,18 @@ class Bus(Protocol):
 
     async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
         """Forget records; those that do not exist are passed over."""
+
+    async def forget_batch(self, batch: str) -> None:
+        """Forget all records of a batch, at once: nobody ever sees a part of them."""
+
+    async def put_archive(self, archived: ArchivedBatch) -> None:
+        """Enter a batch into the index of archives, in place of an earlier entry."""
+
+    async def archive(self, batch: str) -> ArchivedBatch | None:
+        """Return a batch's entry in the index of archives, as the leader has it, or None."""
+
+    async def archives(self) -> list[ArchivedBatch]:
+        """Return the entries of all archived batches."""
 
     async def put_poison(self, key: str, poison: Poison) -> None:
         """Note that a document kills the parser; kept for some weeks."""

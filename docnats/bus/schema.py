@@ -17,7 +17,7 @@ from docnats.config import NatsConfig
 from docnats.errors import BusError
 from docnats.names import Names
 
-__all__ = ["HAND_BACKS", "MAX_POISON", "WORKER_TTL", "ensure"]
+__all__ = ["HAND_BACKS", "MAX_POISON", "WORKER_TTL", "ensure", "ensure_stream"]
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ async def ensure(connection: Connection, names: Names) -> None:
     """
     await _check_jetstream(connection)
     for settings in _streams(names, connection.config.replicas):
-        await _ensure_stream(connection, settings)
+        await ensure_stream(connection, settings)
     await _ensure_consumer(connection, names.jobs_stream, _workers(names, connection.config))
     await _ensure_consumer(connection, names.advisories_stream, _reconcilers(names))
 
@@ -85,7 +85,8 @@ async def _check_jetstream(connection: Connection) -> None:
         ) from error
 
 
-async def _ensure_stream(connection: Connection, settings: Mapping[str, Any]) -> None:
+async def ensure_stream(connection: Connection, settings: Mapping[str, Any]) -> None:
+    """Create a stream, or update what differs; see :func:`ensure`."""
     name = settings["name"]
     try:
         await connection.api(f"STREAM.CREATE.{name}", settings)
@@ -216,6 +217,12 @@ def _streams(names: Names, replicas: int) -> list[dict[str, Any]]:
             **bucket,
             "name": names.sending_stream,
             "subjects": [names.sending_filter],
+        },
+        {
+            **common,
+            **bucket,
+            "name": names.archives_stream,
+            "subjects": [names.archives_filter],
         },
     ]
 

@@ -22,7 +22,9 @@ from docnats.cli.output import (
     print_health,
     print_jobs,
     print_leftovers,
+    print_receipt,
     print_taste,
+    print_verification,
 )
 from docnats.config import ProcessingConfig
 from docnats.errors import BusError, DocnatsError, StackError, StorageError
@@ -38,7 +40,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILED_JOBS = 1
-    """Some jobs failed or were cancelled; or the installation is not healthy."""
+    """Some jobs failed or were cancelled; or something is not healthy, or an archive damaged."""
     USAGE = 2
     """An argument, a setting or a source is wrong; nothing was started."""
     SERVERS = 3
@@ -47,8 +49,8 @@ class ExitCode(IntEnum):
 
 
 EPILOG = (
-    "Exit status: 0 all well; 1 some jobs failed, or not healthy; 2 wrong usage or sources; "
-    "3 servers cannot be used; 130 interrupted."
+    "Exit status: 0 all well; 1 some jobs failed, not healthy, or an archive is damaged; 2 wrong "
+    "usage or sources; 3 servers cannot be used; 130 interrupted."
 )
 
 app = typer.Typer(
@@ -414,6 +416,36 @@ def gc(
 
     found = docnats.gc(delete=delete, older_than=older_than)
     print_leftovers(found, deleted=delete, as_json=as_json)
+
+
+@app.command(epilog=EPILOG)
+def archive(
+    batch: Annotated[str, typer.Argument(help="All its jobs must have ended.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the receipt.")] = False,
+) -> None:
+    """Move a batch's job table out of NATS into S3, with a receipt of everything.
+
+    `docnats jobs` and all else find it as before. Doing it again changes nothing.
+    """
+    import docnats
+
+    print_receipt(docnats.archive(batch), as_json=as_json)
+
+
+@app.command(epilog=EPILOG)
+def verify(
+    batch: Annotated[str, typer.Argument(help="An archived batch.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check an archived batch: status 1 if anything is gone or differs, and what it is."""
+    import docnats
+
+    outcome = docnats.verify(batch)
+    print_verification(outcome, as_json=as_json)
+    if not outcome.intact:
+        raise typer.Exit(ExitCode.FAILED_JOBS)
 
 
 @app.command()

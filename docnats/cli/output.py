@@ -13,7 +13,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from docnats.service import Estimate, Health
+    from docnats.models import Receipt
+    from docnats.service import Estimate, Health, Verification
 
 __all__ = [
     "err",
@@ -23,7 +24,9 @@ __all__ = [
     "print_health",
     "print_jobs",
     "print_leftovers",
+    "print_receipt",
     "print_taste",
+    "print_verification",
 ]
 
 _UNWRAPPED = 10_000
@@ -147,3 +150,24 @@ def print_health(health: Health, *, as_json: bool) -> None:
     for part in health.parts:
         mark = "[green]ok  [/]" if part.healthy else "[red]BAD [/]"
         out.print(f"{mark}{part.name:<8} {part.seconds * 1000:7.1f} ms  {escape(part.detail)}")
+
+
+def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
+    """Print what was archived: where it is, or the whole receipt."""
+    if as_json:
+        sys.stdout.write(json.dumps(receipt.to_dict()) + "\n")
+        return
+    counts = ", ".join(f"{count:,} {state}" for state, count in receipt.counts.items())
+    out.print(f"batch {receipt.batch}: {receipt.jobs:,} jobs ({counts})", markup=False)
+    out.print(f"s3://{receipt.bucket}/{receipt.table.key}", markup=False)
+    out.print(f"hashes of {len(receipt.objects):,} result objects in the receipt beside it")
+    if receipt.without_results:
+        out.print(f"{len(receipt.without_results):,} jobs are done, but were cleaned up before")
+
+
+def print_verification(outcome: Verification, *, as_json: bool) -> None:
+    """Print whether an archive is intact, and what is not."""
+    if as_json:
+        sys.stdout.write(json.dumps(outcome.to_dict()) + "\n")
+    else:
+        out.print(repr(outcome), markup=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import AliasChoices, Field
+from typing import Self
+
+from pydantic import AliasChoices, Field, model_validator
 
 from docnats.config.settings import GIB, MIB, Settings
 
@@ -21,7 +23,8 @@ class ProcessingConfig(Settings):
         Seconds one document may take from submission to result when waited for alone,
         and the limit of its time on a worker; environment ``DOCNATS_TIMEOUT``.
     use_s3_storage : bool
-        Bytes go through S3; environment ``USE_S3_STORAGE``.
+        Documents and results are in S3; otherwise in the NATS Object Store, and there need be
+        no S3. Clients and workers must agree. Environment ``USE_S3_STORAGE``.
     cleanup_on_error : bool
         A document that was waited for alone and failed leaves nothing in S3.
     presign : bool
@@ -75,3 +78,12 @@ class ProcessingConfig(Settings):
     )
     reuse_results: bool = Field(True, validation_alias=AliasChoices("DOCNATS_REUSE_RESULTS"))
     debug: bool = Field(False, validation_alias=AliasChoices("DEBUG"))
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.presign and not self.use_s3_storage:
+            raise ValueError(
+                "presign needs S3: the NATS Object Store has no presigned URLs; drop presign "
+                "(DOCNATS_PRESIGN), or use_s3_storage=False (USE_S3_STORAGE)"
+            )
+        return self

@@ -4,6 +4,7 @@ They are the public wire contract, JSON in UTF-8; workers in other languages may
 write them. Unknown fields are ignored, so that a newer docnats can add some.
 """
 
+from docnats.models.archive import ArchivedBatch, HashedObject, Receipt, Timings, Usage
 from docnats.models.dead_letter import DeadLetter
 from docnats.models.entries import KnownResult, Poison, SenderInfo, WorkerInfo
 from docnats.models.job import ACTIVE, TERMINAL, JobRecord, JobState
@@ -22,8 +23,10 @@ __all__ = [
     "SCHEMA_VERSION",
     "SECRET_OPTIONS",
     "TERMINAL",
+    "ArchivedBatch",
     "DeadLetter",
     "DeadLetterKind",
+    "HashedObject",
     "JobMessage",
     "JobRecord",
     "JobState",
@@ -33,8 +36,11 @@ __all__ = [
     "PageProgress",
     "Poison",
     "Progress",
+    "Receipt",
     "RunningJob",
     "SenderInfo",
+    "Timings",
+    "Usage",
     "WorkerActivity",
     "WorkerInfo",
     "utc_now",

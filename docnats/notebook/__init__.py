@@ -11,6 +11,7 @@ from docnats.notebook.api import (
     sample_paths,
     submit_many,
 )
+from docnats.notebook.archiving import archive, verify
 from docnats.notebook.cleaning import gc
 from docnats.notebook.estimating import estimate
 from docnats.notebook.history import attach, batches, dataset, jobs
@@ -20,6 +21,7 @@ from docnats.notebook.session import close_session
 __all__ = [
     "JobsAccessor",
     "allow_nested_asyncio",
+    "archive",
     "attach",
     "batches",
     "close_session",
@@ -36,4 +38,5 @@ __all__ = [
     "requeue",
     "sample_paths",
     "submit_many",
+    "verify",
 ]

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.errors import ConfigError
 from docnats.notebook.following import Interrupted, OnInterrupt, follow
-from docnats.notebook.session import current_session, replace_session
+from docnats.notebook.session import Session, current_session, replace_session
 from docnats.panel import Kind
 from docnats.processors import DEFAULT
 from docnats.service import DocumentResult, Health, S3DocumentService, Sources
@@ -163,14 +163,20 @@ def configure_s3_storage(
     Raises
     ------
     ConfigError
-        A setting is wrong; the earlier ones stay in force.
+        A setting is wrong, or ``USE_S3_STORAGE`` is false; the earlier ones stay in force.
 
     Examples
     --------
     >>> configure_s3_storage("http://127.0.0.1:9000", bucket_name="papers")  # doctest: +SKIP
     """
     config = S3Config(endpoint_url=endpoint_url, bucket_name=bucket_name, **settings)
-    replace_session(current_session().but(s3=config))
+    session = current_session()
+    if not session.processing.use_s3_storage:
+        raise ConfigError(
+            "documents are kept in the NATS Object Store (USE_S3_STORAGE=false), so that no S3 "
+            "server is used: unset USE_S3_STORAGE"
+        )
+    replace_session(session.but(s3=config))
     return config
 
 
@@ -213,11 +219,16 @@ def create_document_service(
     Parameters
     ----------
     use_s3 : bool, optional
-        Bytes go through S3; by default ``USE_S3_STORAGE``. Storage without S3 is not
-        available in this version.
+        Documents and results are in S3; otherwise in the NATS Object Store. By default
+        ``USE_S3_STORAGE``. The workers must be told the same.
     s3_config, nats_config, processing_config : optional
         Settings; by default those of this process's session, whose embedded servers are
         started when neither is configured.
+
+    Raises
+    ------
+    ConfigError
+        The embedded servers of this session run already, and keep documents elsewhere.
 
     Examples
     --------
@@ -228,10 +239,26 @@ def create_document_service(
     processing = processing_config or session.processing
     if use_s3 is not None:
         processing = processing.but(use_s3_storage=use_s3)
-    if s3_config is None or nats_config is None:
-        s3, nats = session.endpoints()
+    use_s3 = processing.use_s3_storage
+    if nats_config is None or (s3_config is None and use_s3):
+        s3, nats = _session_using(session, use_s3=use_s3).endpoints()
         s3_config, nats_config = s3_config or s3, nats_config or nats
     return S3DocumentService(s3_config, nats_config, processing)
+
+
+def _session_using(session: Session, *, use_s3: bool) -> Session:
+    """Return the session, or one in its place that keeps documents where they are wanted."""
+    if session.processing.use_s3_storage == use_s3:
+        return session
+    if session.stack is not None:
+        raise ConfigError(
+            f"use_s3={use_s3}: the embedded servers of this process run already, with workers that "
+            "keep documents elsewhere. Set USE_S3_STORAGE before the first call, or start a "
+            "LocalStack(use_s3=…) and give its .nats"
+        )
+    other = session.but(processing=session.processing.but(use_s3_storage=use_s3))
+    replace_session(other)
+    return other
 
 
 def process_pdf_with_s3_sync(

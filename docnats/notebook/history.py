@@ -93,7 +93,8 @@ def batches() -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``batch, submitted_at, finished_at, jobs``, one column a state with the number of its
-        jobs, ``pages, bytes``; ``finished_at`` is missing while the batch runs.
+        jobs, ``pages, bytes, archived_at``; ``finished_at`` is missing while the batch runs,
+        ``archived_at`` while its rows are in NATS.
 
     Examples
     --------
@@ -149,6 +150,7 @@ def _batches_frame(summaries: Sequence[BatchSummary]) -> pd.DataFrame:
             **counts,
             "pages": pd.Series([s.pages for s in summaries], dtype="int64"),
             "bytes": pd.Series([s.bytes for s in summaries], dtype="int64"),
+            "archived_at": _times([s.archived_at for s in summaries]),
         }
     )
 

@@ -57,10 +57,16 @@ class Session:
         self._service: S3DocumentService | None = None
         self._calls: set[Call[Any]] = set()
 
-    def but(self, *, s3: S3Config | None = None, nats: NatsConfig | None = None) -> Session:
-        """Return a session that is not connected yet, with another server."""
+    def but(
+        self,
+        *,
+        s3: S3Config | None = None,
+        nats: NatsConfig | None = None,
+        processing: ProcessingConfig | None = None,
+    ) -> Session:
+        """Return a session that is not connected yet, with another server or other settings."""
         s3, nats = s3 or self._s3, nats or self._nats
-        return Session(s3, nats, self.processing, embedded=self._embedded)
+        return Session(s3, nats, processing or self.processing, embedded=self._embedded)
 
     @property
     def home(self) -> Path | None:
@@ -72,20 +78,25 @@ class Session:
         """The embedded stack, once it was started; None without one."""
         return self._stack
 
-    def endpoints(self) -> tuple[S3Config, NatsConfig]:
+    def endpoints(self) -> tuple[S3Config | None, NatsConfig]:
         """Return where the servers are; starts the embedded ones that are needed.
+
+        There is no S3 where documents are kept in the NATS Object Store.
 
         Raises
         ------
         StackError
             They could not be started.
         """
-        if self._s3 is not None and self._nats is not None:
+        use_s3 = self.processing.use_s3_storage
+        if self._nats is not None and (self._s3 is not None or not use_s3):
             return self._s3, self._nats
         if self._stack is None:
-            stack = LocalStack.default(s3=self._s3, nats=self._nats, embedded=self._embedded)
+            stack = LocalStack.default(
+                s3=self._s3, nats=self._nats, use_s3=use_s3, embedded=self._embedded
+            )
             self._stack = stack.start()
-        return self._stack.s3, self._stack.nats
+        return self._stack.s3 if use_s3 else None, self._stack.nats
 
     def service(self) -> S3DocumentService:
         """Return the connected service; connects at the first call."""

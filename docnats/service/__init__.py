@@ -13,6 +13,7 @@ from docnats.service.results import DocumentResult
 from docnats.service.retry import retryable
 from docnats.service.service import Health, PartHealth, S3DocumentService
 from docnats.service.sources import Sources
+from docnats.service.verify import Mismatch, Verification
 
 __all__ = [
     "Batch",
@@ -25,6 +26,7 @@ __all__ = [
     "JobKey",
     "Leftover",
     "LeftoverKind",
+    "Mismatch",
     "Part",
     "PartHealth",
     "Range",
@@ -32,6 +34,7 @@ __all__ = [
     "S3DocumentClient",
     "S3DocumentService",
     "Sources",
+    "Verification",
     "failure_of",
     "key_of",
     "retryable",

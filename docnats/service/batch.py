@@ -11,7 +11,7 @@ from dataclasses import replace
 from docnats.bus import Bus
 from docnats.errors import BusError, JobTimeout, StorageError, ungrouped
 from docnats.models import JobState, Outage, Progress
-from docnats.names import probe_key
+from docnats.names import kept_in_nats, probe_key
 from docnats.storage import Storage
 from docnats.table import JobTable
 
@@ -67,7 +67,9 @@ class Batch:
         batches: Iterable[str] | None = None,
     ) -> None:
         self._bus = bus.patient()
-        self._storage = storage and storage.patient()
+        # An outage of the NATS Object Store is one of NATS, which is shown anyway.
+        watched = storage is not None and not kept_in_nats(storage.bucket)
+        self._storage = storage.patient() if storage and watched else None
         self._sending = sending
         self.batches = (table.batch,) if batches is None else tuple(batches)
         self.table = table

@@ -9,12 +9,13 @@ from collections.abc import Container, Iterable, Sequence
 from docnats.bus import Bus, StateEntry
 from docnats.errors import DocnatsError
 from docnats.models import JobRecord, JobState, utc_now
-from docnats.names import RAW_PREFIX, RESULT_PARTS, part_key, result_key
+from docnats.names import RAW_PREFIX, RESULT_PARTS, owner, part_key, result_key
+from docnats.service.archives import Archives
 from docnats.service.cancel import cancel_jobs
 from docnats.service.history import JobKey, entries_of, key_of, named
 from docnats.storage import Storage
 
-__all__ = ["clean_up_jobs", "delete_objects", "give_up", "uploaded"]
+__all__ = ["borrows", "clean_up_jobs", "delete_objects", "give_up", "uploaded"]
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ GIVE_UP_SECONDS = 10.0
 """How long it may take to cancel jobs that nobody waits for any more."""
 
 
-async def clean_up_jobs(bus: Bus, storage: Storage, jobs: Iterable[JobRecord]) -> int:
+async def clean_up_jobs(archives: Archives, jobs: Iterable[JobRecord]) -> int:
     """Delete the uploads and results of jobs that have ended; their rows stay.
 
     Returns
@@ -35,6 +36,7 @@ async def clean_up_jobs(bus: Bus, storage: Storage, jobs: Iterable[JobRecord]) -
     DocnatsError
         A job has not ended; nothing was deleted.
     """
+    bus, storage = archives.bus, archives.storage
     known = {key_of(job): job for job in jobs}
     entries = await entries_of(bus, known)
     known |= {key: entry.record for key, entry in entries.items()}
@@ -47,7 +49,11 @@ async def clean_up_jobs(bus: Bus, storage: Storage, jobs: Iterable[JobRecord]) -
         )
     # Forgotten first: from here on, no new job is given these results.
     await bus.forget_results(job.sha256 for job in known.values() if job.sha256)
-    needed = _needed_by_others(await bus.states(), known, storage)
+    others = [entry.record for entry in await bus.states()]
+    # An archived row needs what is another's only if it borrows, or that other one does.
+    any_borrow = any(map(borrows, known.values()))
+    others += await (archives.records_since() if any_borrow else archives.borrowing())
+    needed = _needed_by_others(others, known, storage)
     await delete_objects(storage, list(known.values()), keep=needed)
     kept = [
         entry for entry in entries.values() if needed.intersection(_keys(entry.record, storage))
@@ -59,7 +65,7 @@ async def clean_up_jobs(bus: Bus, storage: Storage, jobs: Iterable[JobRecord]) -
 
 
 def _needed_by_others(
-    entries: Iterable[StateEntry], cleaned: Container[JobKey], storage: Storage
+    records: Iterable[JobRecord], cleaned: Container[JobKey], storage: Storage
 ) -> set[str]:
     """Return the keys of what jobs use that are not being cleaned up.
 
@@ -67,7 +73,7 @@ def _needed_by_others(
     result, and its upload to be shown or retried with.
     """
     needed: set[str] = set()
-    for record in (entry.record for entry in entries if key_of(entry.record) not in cleaned):
+    for record in (record for record in records if key_of(record) not in cleaned):
         if not record.terminal and uploaded(record, storage):
             needed.add(record.s3_key)
         elif record.state is JobState.DONE and record.cleaned_at is None:
@@ -103,6 +109,11 @@ def _keys(job: JobRecord, storage: Storage) -> set[str]:
     prefix = job.result_key or result_key(job.job_id)
     keys = {part_key(prefix, part) for part in (*RESULT_PARTS, *job.parts)}
     return keys | {job.s3_key} if uploaded(job, storage) else keys
+
+
+def borrows(job: JobRecord) -> bool:
+    """Tell whether a job's document or result in S3 is there because of another job."""
+    return job.reused_from is not None or owner(job.s3_key) not in (None, job.job_id)
 
 
 def uploaded(job: JobRecord, storage: Storage) -> bool:

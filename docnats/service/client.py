@@ -5,36 +5,32 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from pydantic import JsonValue
 
-from docnats.errors import DocnatsError, ObjectMissing
-from docnats.models import JobRecord, JobState
+from docnats.errors import DocnatsError
+from docnats.models import JobRecord, JobState, Receipt
 from docnats.names import new_batch_id
 from docnats.processors import DEFAULT
 from docnats.service import history, results
+from docnats.service.archive import archive_batch
 from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
 from docnats.service.choice import choose
 from docnats.service.cleanup import clean_up_jobs, give_up
-from docnats.service.connected import Connected
-from docnats.service.dataset import Part, open_dataset
-from docnats.service.explain import Explanation, explain_jobs, failure_of
-from docnats.service.history import BatchSummary, JobKey, Since, States, key_of
+from docnats.service.explain import failure_of
+from docnats.service.history import key_of
+from docnats.service.reader import Reader
 from docnats.service.results import DocumentResult
 from docnats.service.retry import resubmission
 from docnats.service.sources import Sources, expand_sources
 from docnats.service.submission import Submission
-
-if TYPE_CHECKING:
-    import pyarrow.dataset
+from docnats.service.verify import Verification, verify_batch
 
 __all__ = ["S3DocumentClient"]
 
 
-class S3DocumentClient(Connected):
+class S3DocumentClient(Reader):
     """Puts documents through docnats; an async context manager.
 
     Parameters
@@ -95,7 +91,7 @@ class S3DocumentClient(Connected):
         """
         choice = await choose(self.bus, processor, options or {}, custom_prompt)
         documents = await expand_sources(sources, self.storage)
-        batch = await history.new_batch(self.bus, batch)
+        batch = await history.new_batch(self.archives, batch)
         config = self.config if timeout is None else self.config.but(timeout=timeout)
         submission = Submission(
             self.bus, self.storage, config, batch, documents, choice, force=force
@@ -168,80 +164,6 @@ class S3DocumentClient(Connected):
         self._skip(jobs)
         await give_up(self.bus, self.storage, jobs, clean_up=self.config.cleanup_on_error)
 
-    async def jobs(
-        self,
-        batch: str | None = None,
-        *,
-        since: Since | None = None,
-        state: States | None = None,
-    ) -> list[JobRecord]:
-        """Return the state records of jobs, in the order of submission.
-
-        Parameters
-        ----------
-        batch : str, optional
-            Of this batch only; by default of all.
-        since : datetime or timedelta, optional
-            Submitted at this time or later (UTC unless it says otherwise), or not longer ago.
-        state : JobState, str or several of them, optional
-            In one of these states.
-
-        Raises
-        ------
-        ConfigError
-            There is no such state, or ``since`` is no time.
-
-        Examples
-        --------
-        >>> failed = await client.jobs(since=timedelta(days=1), state="failed")  # doctest: +SKIP
-        """
-        return await history.list_jobs(self.bus, batch, since, state)
-
-    async def batches(self) -> list[BatchSummary]:
-        """Return one summary a batch, the newest first.
-
-        Examples
-        --------
-        >>> running = [b for b in await client.batches() if not b.finished_at]  # doctest: +SKIP
-        """
-        return await history.list_batches(self.bus)
-
-    async def attach(self, batch: str) -> Batch:
-        """Return a handle on a batch that any client submitted.
-
-        Raises
-        ------
-        ConfigError
-            There is no such batch.
-        """
-        return await history.attach_batch(self.bus, batch, self.storage)
-
-    async def select(self, keys: Iterable[JobKey]) -> Batch:
-        """Return a handle on some jobs of any batches, to look at or to wait for.
-
-        Parameters
-        ----------
-        keys : iterable of (batch, job_id)
-            Repeated ones count once.
-
-        Raises
-        ------
-        TableError
-            A job is not known to this installation.
-        ConfigError
-            There is not one job.
-
-        Examples
-        --------
-        >>> batch = await client.select((j.batch, j.job_id) for j in jobs)  # doctest: +SKIP
-        >>> table = await batch.follow()  # doctest: +SKIP
-        """
-        return await history.select_jobs(self.bus, keys, self.storage)
-
-    async def find(self, keys: Iterable[JobKey]) -> list[JobRecord]:
-        """Return the records of some jobs, each once; ``TableError`` for an unknown one."""
-        return [entry.record for entry in await history.find_jobs(self.bus, keys)]
-
     async def cancel(self, jobs: Iterable[JobRecord]) -> int:
         """Cancel jobs: queued ones are dropped, running ones stopped, ended ones left.
 
@@ -299,8 +221,7 @@ class S3DocumentClient(Connected):
         """
         batch = new_batch_id()
         submission = await resubmission(
-            self.bus,
-            self.storage,
+            self.archives,
             self.config,
             batch,
             map(key_of, jobs),
@@ -309,105 +230,6 @@ class S3DocumentClient(Connected):
             force=force,
         )
         return await self._begin(submission, batch)
-
-    async def fetch_table(
-        self,
-        job_ids: Sequence[str],
-        part: str,
-        columns: Sequence[str] | None = None,
-        *,
-        names: Mapping[str, str] | None = None,
-        places: Mapping[str, str] | None = None,
-    ) -> pa.Table:
-        """Read ``pages.parquet`` or ``words.parquet`` of many done jobs as one table.
-
-        Parameters
-        ----------
-        columns : sequence of str, optional
-            Read only these; ``job_id`` comes first in any case.
-        names : mapping, optional
-            The documents' names by job id, for the error message.
-        places : mapping, optional
-            The jobs' ``result_key`` by job id; without it, those that have ``reused_from`` take
-            a look at the whole job table.
-
-        Raises
-        ------
-        TableError
-            There is no such column.
-        ObjectMissing
-            Results were cleaned up; the message names the documents.
-        """
-        storage, names = self.storage.patient(), names or {}
-        try:
-            return await results.fetch_table(storage, job_ids, part, columns, names, places)
-        except ObjectMissing:
-            if places is not None:
-                raise
-        places = await history.result_places(self.bus, job_ids)
-        return await results.fetch_table(storage, job_ids, part, columns, names, places)
-
-    async def dataset(
-        self,
-        batch: str,
-        part: Part = "words",
-        columns: Sequence[str] | None = None,
-    ) -> pyarrow.dataset.Dataset:
-        """Return the results of a batch's done jobs as a dataset that is read piece by piece.
-
-        Parameters
-        ----------
-        part : {"words", "pages"}
-            One row a word, or one row a page.
-        columns : sequence of str, optional
-            Show only these besides ``job_id``.
-
-        Raises
-        ------
-        ConfigError
-            There is no such batch, or no such part.
-        TableError
-            There is no such column.
-
-        Notes
-        -----
-        It reads S3 with the credentials of this moment; open it again when they have ended.
-        """
-        jobs = (await self.attach(batch)).table.records()
-        done = [job for job in jobs if job.state is JobState.DONE]
-        places = {job.job_id: job.result_key for job in done if job.result_key}
-        return await self.dataset_of([job.job_id for job in done], part, columns, places=places)
-
-    async def dataset_of(
-        self,
-        job_ids: Sequence[str],
-        part: Part = "words",
-        columns: Sequence[str] | None = None,
-        *,
-        places: Mapping[str, str] | None = None,
-    ) -> pyarrow.dataset.Dataset:
-        """Return the results of done jobs as a dataset; ``places`` as in :meth:`fetch_table`."""
-        if places is None:
-            places = await history.result_places(self.bus, job_ids)
-        return await open_dataset(self.storage, job_ids, part, columns, places)
-
-    async def explain(self, jobs: Iterable[JobRecord]) -> list[Explanation]:
-        """Say for each job that did not end well what happened and what to do.
-
-        Examples
-        --------
-        >>> for told in await client.explain(await client.jobs("papers")):  # doctest: +SKIP
-        ...     print(told.filename, told.what_happened, told.what_to_do)
-        """
-        return await explain_jobs(self.storage, jobs)
-
-    async def fetch_document(self, job: JobRecord) -> DocumentResult:
-        """Read one done job's result."""
-        return await results.fetch_document(self.storage.patient(), job)
-
-    async def fetch_source(self, job: JobRecord) -> bytes:
-        """Read one job's PDF; ``ObjectMissing`` if it was cleaned up."""
-        return await results.fetch_source(self.storage.patient(), job)
 
     async def cleanup(self, key: str) -> None:
         """Delete one object or, with a key that ends in ``/``, all below it.
@@ -435,4 +257,36 @@ class S3DocumentClient(Connected):
         DocnatsError
             A job has not ended; nothing was deleted.
         """
-        return await clean_up_jobs(self.bus, self.storage, jobs)
+        return await clean_up_jobs(self.archives, jobs)
+
+    async def archive(self, batch: str) -> Receipt:
+        """Move a batch's rows out of NATS into S3; see :func:`docnats.archive`.
+
+        Raises
+        ------
+        ConfigError
+            There is no such batch.
+        DocnatsError
+            A job has not ended; nothing was changed.
+
+        Examples
+        --------
+        >>> receipt = await client.archive("papers")  # doctest: +SKIP
+        """
+        return await archive_batch(self.archives, batch)
+
+    async def verify(self, batch: str) -> Verification:
+        """Check an archived batch against its receipt; see :func:`docnats.verify`.
+
+        Raises
+        ------
+        ConfigError
+            The batch is not archived.
+        DocnatsError
+            Its receipt is gone, or cannot be read.
+
+        Examples
+        --------
+        >>> (await client.verify("papers")).intact  # doctest: +SKIP
+        """
+        return await verify_batch(self.archives, batch)

@@ -1,4 +1,4 @@
-"""Open connections to S3 and NATS, and what goes on over them in the background."""
+"""Open connections to the servers, and what goes on over them in the background."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from docnats.bus import Bus, NatsBus, StateEntry
+from docnats.bus import Bus, NatsBus, NatsObjects, StateEntry
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.errors import ConfigError, DocnatsError
+from docnats.names import Names
+from docnats.service.archives import Archives
 from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
 from docnats.service.signing import Signer
 from docnats.service.submission import Submission
-from docnats.storage import S3Storage, Storage
+from docnats.storage import ObjectStorage, S3Storage, Storage
 from docnats.table import JobTable
 
 __all__ = ["Connected"]
@@ -70,28 +72,30 @@ class Connected:
         """
         if self._ports is not None:
             return
-        if not self.config.use_s3_storage:
-            raise ConfigError(
-                "ProcessingConfig.use_s3_storage=False (environment: USE_S3_STORAGE): storage "
-                "without S3 is not available in this version; unset it"
-            )
-        if not self._s3_config.use_credentials:
+        if self.config.use_s3_storage and not self._s3_config.use_credentials:
             raise ConfigError(
                 "S3Config.use_credentials=False (environment: S3_USE_CREDENTIALS) is for workers: "
                 "a client uploads and reads with S3 credentials"
             )
         async with AsyncExitStack() as opening:
-            limit = self.config.outage_limit
-            s3, nats = self._s3_config, self._nats_config
-            storage = await opening.enter_async_context(S3Storage(s3, outage_limit=limit))
+            nats, limit = self._nats_config, self.config.outage_limit
+            storage = await self._open_storage(opening)
             bus = await opening.enter_async_context(NatsBus(nats, outage_limit=limit))
             await asyncio.gather(storage.ensure_bucket(), bus.ensure())
-            if await storage.has_credentials():
+            if self.config.use_s3_storage and await storage.has_credentials():
                 self._signer = Signer(bus, storage)
                 signing = asyncio.create_task(self._signer.run(), name="docnats-sign")
                 opening.push_async_callback(_end, signing)
             self._ports = (bus, storage)
             self._open = opening.pop_all()
+
+    async def _open_storage(self, opening: AsyncExitStack) -> Storage:
+        limit = self.config.outage_limit
+        if self.config.use_s3_storage:
+            s3 = S3Storage(self._s3_config, outage_limit=limit)
+            return await opening.enter_async_context(s3)
+        objects = ObjectStorage(NatsObjects(self._nats_config), outage_limit=limit)
+        return await opening.enter_async_context(objects)
 
     async def close(self) -> None:
         """Close the connections; uploads that still go on are stopped, and their rows fail."""
@@ -103,7 +107,18 @@ class Connected:
         await self._open.aclose()
 
     def using(self, config: ProcessingConfig) -> Self:
-        """Return a client on the same connections with other processing settings."""
+        """Return a client on the same connections with other processing settings.
+
+        Raises
+        ------
+        ConfigError
+            They keep documents elsewhere.
+        """
+        if config.use_s3_storage != self.config.use_s3_storage:
+            raise ConfigError(
+                f"use_s3_storage={config.use_s3_storage}: this client's connections are to another "
+                "storage; set USE_S3_STORAGE, or use create_document_service(use_s3=…)"
+            )
         other = copy.copy(self)
         other.config = config
         return other
@@ -117,6 +132,12 @@ class Connected:
     def storage(self) -> Storage:
         """The open storage."""
         return self._connected()[1]
+
+    @property
+    def archives(self) -> Archives:
+        """The batches whose rows are in S3."""
+        bus, storage = self._connected()
+        return Archives(bus, storage, Names(self._nats_config.namespace))
 
     def _connected(self) -> tuple[Bus, Storage]:
         if self._ports is None:

@@ -1,4 +1,8 @@
-"""What the installation knows of its jobs and batches: read from the state bucket alone."""
+"""What the installation knows of its jobs and batches.
+
+It is read from the state bucket, and for archived batches from S3. The bucket comes first: a
+batch leaves it only after its archive is there.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from docnats.bus import Bus, StateEntry
 from docnats.errors import ConfigError, ErrorType, TableError
-from docnats.models import JobRecord, JobState, utc_now
+from docnats.models import ArchivedBatch, JobRecord, JobState, utc_now
 from docnats.names import new_batch_id, valid_token
 from docnats.reconcile import settle_dead_senders
+from docnats.service.archives import Archives
 from docnats.service.batch import Batch
-from docnats.storage import Storage
 from docnats.table import JobTable
 
 __all__ = [
@@ -71,6 +75,8 @@ class BatchSummary:
         Jobs in each state.
     pages, bytes : int
         Of the documents, as far as they are known.
+    archived_at : datetime or None
+        When it was archived.
     """
 
     batch: str
@@ -80,9 +86,10 @@ class BatchSummary:
     counts: Mapping[JobState, int]
     pages: int
     bytes: int
+    archived_at: datetime | None = None
 
     @classmethod
-    def of(cls, records: Sequence[JobRecord]) -> BatchSummary:
+    def of(cls, records: Sequence[JobRecord]) -> Self:
         """Sum up the records of one batch, of which there must be some."""
         counts = Counter(record.state for record in records)
         ended = [record.finished_at for record in records if record.finished_at]
@@ -97,9 +104,23 @@ class BatchSummary:
             bytes=sum(record.bytes or 0 for record in records),
         )
 
+    @classmethod
+    def of_archive(cls, archived: ArchivedBatch) -> Self:
+        """Return what the index says of an archived batch."""
+        return cls(
+            batch=archived.batch,
+            submitted_at=archived.submitted_at,
+            finished_at=archived.finished_at,
+            jobs=archived.jobs,
+            counts={state: archived.counts.get(state, 0) for state in JobState},
+            pages=archived.pages,
+            bytes=archived.bytes,
+            archived_at=archived.archived_at,
+        )
+
 
 async def list_jobs(
-    bus: Bus, batch: str | None, since: Since | None, state: States | None
+    archives: Archives, batch: str | None, since: Since | None, state: States | None
 ) -> list[JobRecord]:
     """Return the records of a batch, or of all, in the order of submission.
 
@@ -109,8 +130,12 @@ async def list_jobs(
         There is no such state, or ``since`` is no time.
     """
     begin, wanted = _begin(since), _states(state)
-    await settle_dead_senders(bus)
-    records = [entry.record for entry in await bus.states(batch)]
+    await settle_dead_senders(archives.bus)
+    records = [entry.record for entry in await archives.bus.states(batch)]
+    if batch is None:
+        records += await archives.records_since(begin, but={record.batch for record in records})
+    elif not records:
+        records = await archives.records(batch)
     return sorted(
         (
             record
@@ -150,26 +175,30 @@ def _states(state: States | None) -> frozenset[JobState]:
     return frozenset(JobState(name) for name in names)
 
 
-async def result_places(bus: Bus, job_ids: Iterable[str]) -> dict[str, str]:
-    """Return the ``result_key`` of some jobs by id, as far as they have one."""
+async def result_places(archives: Archives, job_ids: Iterable[str]) -> dict[str, str]:
+    """Return the ``result_key`` of some jobs by id, as far as they have one of another job."""
     wanted = set(job_ids)
-    records = [entry.record for entry in await bus.states()]
+    records = [entry.record for entry in await archives.bus.states()]
+    records += await archives.borrowing()
     return {
         job.job_id: job.result_key for job in records if job.job_id in wanted and job.result_key
     }
 
 
-async def list_batches(bus: Bus) -> list[BatchSummary]:
-    """Return one summary a batch, the newest first."""
-    await settle_dead_senders(bus)
+async def list_batches(archives: Archives) -> list[BatchSummary]:
+    """Return one summary a batch, the newest first; of archived ones from the index alone."""
+    await settle_dead_senders(archives.bus)
     batches: dict[str, list[JobRecord]] = {}
-    for entry in await bus.states():
+    for entry in await archives.bus.states():
         batches.setdefault(entry.record.batch, []).append(entry.record)
     summaries = [BatchSummary.of(records) for records in batches.values()]
+    summaries += [
+        BatchSummary.of_archive(one) for one in await archives.entries() if one.batch not in batches
+    ]
     return sorted(summaries, key=lambda s: (s.submitted_at, s.batch), reverse=True)
 
 
-async def new_batch(bus: Bus, name: str | None) -> str:
+async def new_batch(archives: Archives, name: str | None) -> str:
     """Return the id of a batch to come: the name, if it is free, or one made of the time.
 
     Raises
@@ -183,11 +212,15 @@ async def new_batch(bus: Bus, name: str | None) -> str:
         raise ConfigError(
             f"batch={name!r}: a name is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"
         )
-    await settle_dead_senders(bus)
-    if known := await bus.states(name):
+    await settle_dead_senders(archives.bus)
+    if known := await archives.bus.states(name):
         raise ConfigError(
             f"batch={name!r}: there is such a batch already; choose another name"
             + _unsent(name, [entry.record for entry in known])
+        )
+    if await archives.records(name):
+        raise ConfigError(
+            f"batch={name!r}: there is an archived batch of that name; choose another"
         )
     return name
 
@@ -204,7 +237,7 @@ def _unsent(batch: str, records: Sequence[JobRecord]) -> str:
     )
 
 
-async def attach_batch(bus: Bus, batch: str, storage: Storage | None = None) -> Batch:
+async def attach_batch(archives: Archives, batch: str) -> Batch:
     """Return a handle on a batch that any client submitted.
 
     Raises
@@ -212,16 +245,23 @@ async def attach_batch(bus: Bus, batch: str, storage: Storage | None = None) -> 
     ConfigError
         There is no such batch.
     """
-    await settle_dead_senders(bus)
+    await settle_dead_senders(archives.bus)
+    entries = await archives.bus.states(batch)
+    entries = entries or [_archived(record) for record in await archives.records(batch)]
     table = JobTable(batch)
-    for entry in sorted(await bus.states(batch), key=lambda entry: entry.record.position):
+    for entry in sorted(entries, key=lambda entry: entry.record.position):
         table.apply(entry.record, entry.revision)
     if not len(table):
         raise ConfigError(f"batch={batch!r}: there is no such batch; see docnats.batches()")
-    return Batch(bus, table, storage=storage)
+    return Batch(archives.bus, table, storage=archives.storage)
 
 
-async def select_jobs(bus: Bus, keys: Iterable[JobKey], storage: Storage | None = None) -> Batch:
+def _archived(record: JobRecord) -> StateEntry:
+    """Return a record that is not in the state bucket as the first that is known of its job."""
+    return StateEntry(record, 0)
+
+
+async def select_jobs(archives: Archives, keys: Iterable[JobKey]) -> Batch:
     """Return a handle on some jobs of any batches.
 
     Raises
@@ -231,7 +271,7 @@ async def select_jobs(bus: Bus, keys: Iterable[JobKey], storage: Storage | None 
     TableError
         A job is not known to this installation.
     """
-    entries = await find_jobs(bus, keys)
+    entries = await find_jobs(archives, keys)
     if not entries:
         raise ConfigError("there is no job to follow: the selection is empty")
     batches = list(dict.fromkeys(entry.record.batch for entry in entries))
@@ -243,11 +283,12 @@ async def select_jobs(bus: Bus, keys: Iterable[JobKey], storage: Storage | None 
     )
     for entry in entries:
         table.apply(entry.record, entry.revision)
-    return Batch(bus, table, storage=storage, batches=active or batches[:1])
+    storage = archives.storage
+    return Batch(archives.bus, table, storage=storage, batches=active or batches[:1])
 
 
-async def find_jobs(bus: Bus, keys: Iterable[JobKey]) -> list[StateEntry]:
-    """Return the states of some jobs, each once, in the order given.
+async def find_jobs(archives: Archives, keys: Iterable[JobKey]) -> list[StateEntry]:
+    """Return the states of some jobs, each once, in the order given; of archived ones too.
 
     Raises
     ------
@@ -255,7 +296,10 @@ async def find_jobs(bus: Bus, keys: Iterable[JobKey]) -> list[StateEntry]:
         A job is not known to this installation.
     """
     wanted = list(dict.fromkeys(keys))
-    found = await entries_of(bus, wanted)
+    found = await entries_of(archives.bus, wanted)
+    away = dict.fromkeys(batch for batch, job_id in wanted if (batch, job_id) not in found)
+    for record in [one for batch in away for one in await archives.records(batch)]:
+        found.setdefault(key_of(record), _archived(record))
     lost = [
         f"{job_id} of batch {batch}" for batch, job_id in wanted if (batch, job_id) not in found
     ]

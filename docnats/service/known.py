@@ -39,10 +39,13 @@ class Library:
         The open port.
     choice : Choice
         How the documents are to be processed.
+    bucket : str
+        Where results are read from; those in another one are of no use.
     """
 
-    def __init__(self, bus: Bus, choice: Choice) -> None:
+    def __init__(self, bus: Bus, choice: Choice, bucket: str) -> None:
         self._bus = bus
+        self._bucket = bucket
         self._options = dict(choice.options)
         self._prompt = choice.prompt
 
@@ -79,7 +82,7 @@ class Library:
         return {
             record.job_id: _answered(record, known, digest)
             for (digest, record, _), known in zip(wanted, found, strict=True)
-            if known is not None
+            if known is not None and known.s3_bucket == self._bucket
         }
 
 

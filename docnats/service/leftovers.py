@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from docnats.bus import Bus
 from docnats.errors import ConfigError, ErrorType, UnreadableMessage
 from docnats.models import ACTIVE, DeadLetter, JobMessage, JobRecord, JobState, utc_now
 from docnats.names import PROBE_PREFIX, RAW_PREFIX, RESULT_PREFIX, owner, raw_key, result_key
 from docnats.reconcile import settle_dead_senders
+from docnats.service.archives import Archives
 from docnats.storage import Storage, StoredObject, UnfinishedUpload
 
 __all__ = ["Leftover", "LeftoverKind", "collect_leftovers"]
@@ -60,7 +60,7 @@ class Leftover:
 
 
 async def collect_leftovers(
-    bus: Bus, storage: Storage, *, delete: bool, older_than: timedelta
+    archives: Archives, *, delete: bool, older_than: timedelta
 ) -> list[Leftover]:
     """Find what no job needs and is older than the limit; delete it if asked to.
 
@@ -69,13 +69,16 @@ async def collect_leftovers(
     ConfigError
         The limit is negative; or all that would be deleted belongs to jobs this installation
         knows nothing of, so that it seems to be another one's.
+    StorageError
+        An archive cannot be read, so that nobody knows what its jobs need.
     """
+    bus, storage = archives.bus, archives.storage
     if older_than < timedelta(0):
         raise ConfigError(f"older_than={older_than}: it is how old, for example '24h', or 0")
     await settle_dead_senders(bus)
     # The bucket comes first: whatever is put into it has a record or a message by then.
     found = await _Contents.read(storage)
-    known = await _Knowledge.read(bus, storage.bucket)
+    known = await _Knowledge.read(archives)
     before = utc_now() - older_than
     leftovers = [one for one in _leftovers(found, known) if one.modified <= before]
     if delete and leftovers:
@@ -133,7 +136,7 @@ class _Knowledge:
         Of the jobs of this installation.
     strangers : set of str
         Jobs that may have no record here: on the queue, among the dead letters, and those of
-        other namespaces.
+        other namespaces, archived ones included.
     documents : set of str
         Keys that some job reads, has read or may read again.
     results : set of str
@@ -146,19 +149,27 @@ class _Knowledge:
     results: set[str]
 
     @classmethod
-    async def read(cls, bus: Bus, bucket: str) -> _Knowledge:
+    async def read(cls, archives: Archives) -> _Knowledge:
+        bus, bucket = archives.bus, archives.storage.bucket
         # The queue comes first: a job leaves it only after it has a record.
         queued = {job_id for _, job_id in await bus.queued()}
         letters = await bus.dead_letters()
         buried = {letter.job[1] for letter in letters if letter.job}
         records = [entry.record for entry in await bus.states()]
+        # So do archives: a row leaves the states only after it is in one.
+        archived, foreign = await archives.in_bucket()
+        records += archived
         needed = [(job.s3_bucket, job.s3_key) for job in records if not _in_vain(job)]
+        needed += [(job.s3_bucket, job.s3_key) for job in foreign]
         needed += [(job.s3_bucket, job.s3_key) for job in _readable(letters)]
         return cls(
             states={record.job_id: record.state for record in records},
-            strangers=queued | buried | await bus.foreign_jobs(),
+            strangers=queued
+            | buried
+            | await bus.foreign_jobs()
+            | {record.job_id for record in foreign},
             documents={key for place, key in needed if place == bucket},
-            results={record.reused_from for record in records if record.reused_from},
+            results={record.reused_from for record in (*records, *foreign) if record.reused_from},
         )
 
     def owns_some_of(self, contents: _Contents) -> bool:

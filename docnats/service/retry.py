@@ -11,6 +11,7 @@ from docnats.bus import Bus
 from docnats.config import ProcessingConfig
 from docnats.errors import SourceError
 from docnats.models import JobMessage, JobRecord, JobState
+from docnats.service.archives import Archives
 from docnats.service.choice import Choice
 from docnats.service.cleanup import uploaded
 from docnats.service.history import JobKey, find_jobs, named
@@ -33,8 +34,7 @@ def retryable(job: JobRecord, *, force: bool = False) -> bool:
 
 
 async def resubmission(
-    bus: Bus,
-    storage: Storage,
+    archives: Archives,
     config: ProcessingConfig,
     batch: str,
     keys: Iterable[JobKey],
@@ -47,7 +47,9 @@ async def resubmission(
 
     Parameters
     ----------
-    bus, storage, config, batch
+    archives : Archives
+        Know the jobs that are not in the state bucket any more, and the open ports.
+    config, batch
         As of a :class:`Submission`.
     keys : iterable of (batch, job_id)
         The jobs to run again, of which some may not be :func:`retryable`. Their options and
@@ -64,7 +66,8 @@ async def resubmission(
     SourceError
         A document is gone, or there is nothing to retry.
     """
-    entries = await find_jobs(bus, keys)
+    bus, storage = archives.bus, archives.storage
+    entries = await find_jobs(archives, keys)
     jobs = [entry.record for entry in entries if retryable(entry.record, force=force)]
     if not jobs:
         raise SourceError("there is nothing to retry: none of the jobs failed or was cancelled")

@@ -89,7 +89,9 @@ class S3DocumentService(S3DocumentClient):
         return Health(
             tuple(
                 await asyncio.gather(
-                    _check("s3", self._check_storage()),
+                    _check(
+                        "s3" if self.config.use_s3_storage else "objects", self._check_storage()
+                    ),
                     _check("nats", self._check_bus()),
                     _check("workers", self._check_workers(wait)),
                 )
@@ -138,7 +140,7 @@ class S3DocumentService(S3DocumentClient):
         self, *, delete: bool = False, older_than: timedelta = timedelta(hours=24)
     ) -> list[Leftover]:
         """Find what is in S3 and no job needs; delete it if asked to. See :func:`docnats.gc`."""
-        return await collect_leftovers(self.bus, self.storage, delete=delete, older_than=older_than)
+        return await collect_leftovers(self.archives, delete=delete, older_than=older_than)
 
     async def canary(
         self,

@@ -70,7 +70,7 @@ class Submission:
         self._jobs = [
             (source, self._new_record(position, source)) for position, source in enumerate(sources)
         ]
-        self._library = Library(self._bus, choice)
+        self._library = Library(self._bus, choice, storage.bucket)
         self._unknown: asyncio.Queue[tuple[Source, JobRecord] | None] = asyncio.Queue(_GROUP)
         self._sent: asyncio.Queue[StateEntry | None] = asyncio.Queue(maxsize=4 * _GROUP)
         self._cancelled: set[str] = set()

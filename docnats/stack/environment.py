@@ -11,9 +11,24 @@ from pydantic import AliasChoices, SecretStr
 
 from docnats.config import NatsConfig, S3Config
 
-__all__ = ["nats_from", "nats_variables", "s3_from", "s3_variables", "worker_environment"]
+__all__ = [
+    "nats_from",
+    "nats_variables",
+    "s3_from",
+    "s3_variables",
+    "storage_variables",
+    "worker_environment",
+]
 
 _PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+
+
+USE_S3 = "USE_S3_STORAGE"
+
+
+def storage_variables(s3: S3Config | None) -> dict[str, str]:
+    """Return the variables that tell where documents are; None: in the NATS Object Store."""
+    return {USE_S3: "false"} if s3 is None else s3_variables(s3)
 
 
 def s3_variables(config: S3Config) -> dict[str, str]:
@@ -41,11 +56,11 @@ def nats_from(variables: Mapping[str, str]) -> NatsConfig:
     return NatsConfig(**_fields(NatsConfig, variables))
 
 
-def worker_environment(s3: S3Config, nats: NatsConfig) -> dict[str, str]:
+def worker_environment(s3: S3Config | None, nats: NatsConfig) -> dict[str, str]:
     """Return this process's environment with the variables of these configs only."""
-    ours = s3_variables(s3) | nats_variables(nats)
-    replaced = {*_aliases(S3Config).values(), *_aliases(NatsConfig).values(), "AWS_REGION"}
-    if s3.aws_access_key_id:
+    ours = storage_variables(s3) | nats_variables(nats)
+    replaced = {*_aliases(S3Config).values(), *_aliases(NatsConfig).values(), "AWS_REGION", USE_S3}
+    if s3 is None or s3.aws_access_key_id:
         replaced.update(_PROFILES)
     inherited = {name: value for name, value in os.environ.items() if name not in replaced}
     return inherited | ours

@@ -61,6 +61,8 @@ class RunningStack:
         Which servers are its own: ``s3``, ``nats``.
     s3, nats : dict
         How to reach the servers, as environment variables; they hold credentials.
+    use_s3 : bool
+        Whether documents are in S3; otherwise they are in the NATS Object Store.
     """
 
     host: str
@@ -68,6 +70,7 @@ class RunningStack:
     embedded: list[str]
     s3: dict[str, str] = field(repr=False)
     nats: dict[str, str] = field(repr=False)
+    use_s3: bool = True
 
 
 class Home:

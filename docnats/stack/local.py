@@ -18,15 +18,20 @@ from typing import Any, Literal, Self, TypeVar
 
 import platformdirs
 
-from docnats.config import NatsConfig, S3Config, StackConfig
+from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig
 from docnats.errors import StackError
-from docnats.stack.binaries import find_nats_server, find_s3_server
 from docnats.stack.client import ProcessStatus, Supervisor
-from docnats.stack.environment import nats_from, nats_variables, s3_from, s3_variables
+from docnats.stack.environment import (
+    nats_from,
+    nats_variables,
+    s3_from,
+    s3_variables,
+    storage_variables,
+)
 from docnats.stack.home import Home, RunningStack
 from docnats.stack.named import NamedServers
 from docnats.stack.scaling import Target
-from docnats.stack.servers import MinioServer, NatsServer, SeaweedServer, s3_server
+from docnats.stack.servers import embedded_servers
 from docnats.stack.startup import explain_end, start_servers
 from docnats.stack.watch import Inspection, Watch
 from docnats.stack.workers import WORKER_COMMAND, Workers, checked_count
@@ -42,6 +47,8 @@ T = TypeVar("T")
 
 class LocalStack:
     """A nats-server, an S3 server and workers, as child processes on 127.0.0.1.
+
+    Where documents are kept in NATS (``use_s3``), there is no S3 server.
 
     Everything ends when the last process that uses the stack has ended or has left it, be
     it by SIGKILL; an interrupt of this process does not touch it. Use it with ``with`` or
@@ -65,8 +72,11 @@ class LocalStack:
     s3, nats : S3Config, NatsConfig, optional
         A server to use instead of an embedded one. Default: what the environment names
         (``S3_ENDPOINT_URL`` or ``S3_BUCKET``; ``NATS_URL``), else an embedded server.
+    use_s3 : bool, optional
+        Documents and results are in S3; otherwise in the NATS Object Store. Default:
+        ``USE_S3_STORAGE``.
     embedded : bool
-        Embed both servers, whatever the environment names.
+        Embed the servers, whatever the environment names.
     worker_command : sequence of str
         What a worker is, without its options.
     worker_environment : mapping, optional
@@ -97,6 +107,7 @@ class LocalStack:
         config: StackConfig | None = None,
         s3: S3Config | None = None,
         nats: NatsConfig | None = None,
+        use_s3: bool | None = None,
         embedded: bool = False,
         worker_command: Sequence[str] = WORKER_COMMAND,
         worker_environment: Mapping[str, str] | None = None,
@@ -106,6 +117,7 @@ class LocalStack:
         self._least = 1 if workers == "auto" else checked_count(workers)
         self._parsers = 1 if self._auto and parsers is None else parsers
         self._config = config or StackConfig()
+        self._use_s3 = ProcessingConfig().use_s3_storage if use_s3 is None else use_s3
         self._named = NamedServers.find(s3, nats, embedded=embedded)
         options = [] if self._parsers is None else ["--parsers", str(self._parsers)]
         self._worker_command = (*worker_command, *options)
@@ -136,6 +148,8 @@ class LocalStack:
     @property
     def s3(self) -> S3Config:
         """How to reach the S3 server; the bucket exists."""
+        if not self._use_s3:
+            raise StackError(_NO_S3)
         return _started(self._s3)
 
     @property
@@ -146,7 +160,7 @@ class LocalStack:
     @property
     def environment(self) -> dict[str, str]:
         """The variables with which other processes use this stack; they hold credentials."""
-        return s3_variables(self.s3) | nats_variables(self.nats)
+        return storage_variables(self._s3) | nats_variables(self.nats)
 
     def start(self) -> Self:
         """Join the stack of this home, or start it; return when its servers do their work."""
@@ -279,7 +293,7 @@ class LocalStack:
 
     def _workers(self) -> Workers:
         return Workers(
-            _started(self._supervisor), self.s3, self.nats, self._worker_command, self._variables
+            _started(self._supervisor), self._s3, self.nats, self._worker_command, self._variables
         )
 
     def _have_workers(self) -> None:
@@ -327,7 +341,10 @@ class LocalStack:
             supervisor.close()
             return False
         self._supervisor, self._home = supervisor, home
-        self._s3, self._nats = s3_from(running.s3), nats_from(running.nats)
+        self._s3 = s3_from(running.s3) if running.use_s3 else None
+        self._nats = nats_from(running.nats)
+        if running.use_s3 != self._use_s3:
+            raise StackError(_OTHER_KIND.format(home=home.path))
         if not self._named.are_used_by(self._s3, self._nats, running.embedded):
             msg = (
                 f"the stack that runs in {home.path} uses other servers or another namespace "
@@ -344,7 +361,7 @@ class LocalStack:
         if lock is None:
             return False
         home.clear_away()
-        nats, s3 = self._servers(home)
+        nats, s3 = embedded_servers(home, self._config, self._named, use_s3=self._use_s3)
         self._supervisor = Supervisor.launch(
             home.logs, inherit=[lock], remove=[] if self._path else [home.path]
         )
@@ -355,7 +372,7 @@ class LocalStack:
             cancelled=self._cancelled,
         )
         self._home = home
-        self._s3 = s3.config if s3 else self._named.s3
+        self._s3 = s3.config if s3 else self._named.s3 if self._use_s3 else None
         self._nats = nats.config if nats else self._named.nats
         self._have_workers()
         home.set_running(
@@ -363,21 +380,12 @@ class LocalStack:
                 host=socket.gethostname(),
                 socket=os.fspath(self._supervisor.address),
                 embedded=[server.name for server in (s3, nats) if server],
-                s3=s3_variables(self.s3),
+                s3=s3_variables(self._s3) if self._s3 else {},
                 nats=nats_variables(self.nats),
+                use_s3=self._use_s3,
             )
         )
         return True
-
-    def _servers(self, home: Home) -> tuple[NatsServer | None, MinioServer | SeaweedServer | None]:
-        """Return the servers to embed."""
-        nats: NatsServer | None = None
-        s3: MinioServer | SeaweedServer | None = None
-        if self._named.nats is None:
-            nats = NatsServer(home, find_nats_server(self._config), NatsConfig())
-        if self._named.s3 is None:
-            s3 = s3_server(home, find_s3_server(self._config, home.backend()), S3Config())
-        return nats, s3
 
     def _wait_for_other(self, home: Home, deadline: float) -> None:
         """Wait a moment for another process that starts or ends the stack in this home."""
@@ -392,6 +400,14 @@ class LocalStack:
         if self._cancelled.wait(LOCK_POLL):
             msg = "the start of the stack was given up"
             raise StackError(msg)
+
+
+_NO_S3 = "this stack has no S3: it keeps documents in the NATS Object Store (USE_S3_STORAGE=false)"
+
+_OTHER_KIND = (
+    "the stack that runs in {home} keeps documents elsewhere, in S3 or in NATS: give its users the "
+    "same USE_S3_STORAGE, or set DOCNATS_HOME to another directory"
+)
 
 
 def _started(thing: T | None) -> T:

@@ -30,9 +30,11 @@ class NamedServers:
             nats or _named(NatsConfig(), "servers"),
         )
 
-    def are_used_by(self, s3: S3Config, nats: NatsConfig, embedded: Sequence[str]) -> bool:
+    def are_used_by(self, s3: S3Config | None, nats: NatsConfig, embedded: Sequence[str]) -> bool:
         """Tell whether a running stack, some of whose servers are its own, uses just these."""
-        same_s3 = _same(self.s3, s3, "endpoint_url", "bucket_name") if self.s3 else "s3" in embedded
+        same_s3 = s3 is None or (
+            _same(self.s3, s3, "endpoint_url", "bucket_name") if self.s3 else "s3" in embedded
+        )
         same_nats = _same(self.nats, nats, "servers") if self.nats else "nats" in embedded
         same_namespace = (self.nats or NatsConfig()).namespace == nats.namespace
         return same_s3 and same_nats and same_namespace

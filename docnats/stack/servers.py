@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from docnats import names
-from docnats.config import NatsConfig, S3Config
+from docnats.config import NatsConfig, S3Config, StackConfig
 from docnats.config.machine import cores, memory
 from docnats.errors import StackError, StorageError
-from docnats.stack.binaries import S3Backend, S3Binary
+from docnats.stack.binaries import S3Backend, S3Binary, find_nats_server, find_s3_server
 from docnats.stack.client import Command
 from docnats.stack.home import Home
+from docnats.stack.named import NamedServers
 
 if TYPE_CHECKING:
     from docnats.storage import S3Storage
 
-__all__ = ["MinioServer", "NatsServer", "SeaweedServer", "Server", "s3_server"]
+__all__ = ["MinioServer", "NatsServer", "SeaweedServer", "Server", "embedded_servers", "s3_server"]
 
 logger = logging.getLogger(__name__)
 
@@ -327,6 +328,19 @@ def s3_server(home: Home, binary: S3Binary, base: S3Config) -> MinioServer | Sea
     home.set_backend(binary.backend)
     kind = MinioServer if binary.backend is S3Backend.MINIO else SeaweedServer
     return kind(home, binary.path, base)
+
+
+def embedded_servers(
+    home: Home, config: StackConfig, named: NamedServers, *, use_s3: bool
+) -> tuple[NatsServer | None, MinioServer | SeaweedServer | None]:
+    """Return the servers that a stack is to run: those that are needed and not named."""
+    nats: NatsServer | None = None
+    s3: MinioServer | SeaweedServer | None = None
+    if named.nats is None:
+        nats = NatsServer(home, find_nats_server(config), NatsConfig())
+    if use_s3 and named.s3 is None:
+        s3 = s3_server(home, find_s3_server(config, home.backend()), S3Config())
+    return nats, s3
 
 
 async def _write_something(storage: S3Storage) -> None:

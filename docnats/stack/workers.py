@@ -43,7 +43,7 @@ class Workers:
     ----------
     supervisor : Supervisor
     s3, nats : S3Config, NatsConfig
-        The servers they use.
+        The servers they use; without S3, documents are in the NATS Object Store.
     argv : sequence of str
         What a worker is.
     environment : mapping
@@ -53,7 +53,7 @@ class Workers:
     def __init__(
         self,
         supervisor: Supervisor,
-        s3: S3Config,
+        s3: S3Config | None,
         nats: NatsConfig,
         argv: Sequence[str],
         environment: Mapping[str, str],

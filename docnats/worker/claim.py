@@ -103,6 +103,9 @@ class Claim:
             There is nothing left to do.
         """
         entry = await self._entry()
+        message = self.lease.message
+        if entry is None and await self._bus.archive(message.batch):
+            raise JobEnded("its batch is archived")
         self._revision = entry.revision if entry else 0
         return entry.record if entry else None
 

@@ -8,12 +8,12 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from docnats.bus import NatsBus
+from docnats.bus import NatsBus, NatsObjects
 from docnats.config import LlmConfig, NatsConfig, ProcessingConfig, S3Config
 from docnats.config.machine import most_parsers
 from docnats.llm import Chat
 from docnats.pool import ParserPool
-from docnats.storage import Allowlist, PresignedHttp, S3Storage
+from docnats.storage import Allowlist, ObjectStorage, PresignedHttp, S3Storage, Storage
 from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
@@ -67,7 +67,7 @@ async def run_worker(
     # The pool comes first: its start hides the environment, where S3 credentials may be.
     async with (
         pool,
-        _own_storage(s3) as storage,
+        _own_storage(s3, nats, processing) as storage,
         PresignedHttp(s3) as http,
         NatsBus(nats) as bus,
         AsyncExitStack() as opened,
@@ -75,10 +75,16 @@ async def run_worker(
         await bus.ensure()
         if chat is not None:
             await opened.enter_async_context(chat)
+        places = Allowlist(s3 if storage is None else s3.but(bucket_name=storage.bucket))
         tools = Tools(
             worker=new_worker_id(),
             bus=bus,
-            transfer=Transfer(storage, http, bus, Allowlist(s3)),
+            transfer=Transfer(
+                storage,
+                http,
+                bus,
+                Allowlist(s3 if storage is None else s3.but(bucket_name=storage.bucket)),
+            ),
             pool=pool,
             quarantine=Quarantine(bus, processing.memory_limit),
             notes=ResultNotes(bus, llm.model),
@@ -105,10 +111,16 @@ async def run_worker(
 
 
 @asynccontextmanager
-async def _own_storage(config: S3Config) -> AsyncIterator[S3Storage | None]:
-    """Yield the storage of a worker with credentials; None for one that has none."""
-    if not config.use_credentials:
+async def _own_storage(
+    s3: S3Config, nats: NatsConfig, processing: ProcessingConfig
+) -> AsyncIterator[Storage | None]:
+    """Yield the worker's storage; None for one that has no S3 credentials."""
+    if not processing.use_s3_storage:
+        async with ObjectStorage(NatsObjects(nats)) as objects:
+            await objects.ensure_bucket()
+            yield objects
+    elif not s3.use_credentials:
         yield None
-        return
-    async with S3Storage(config) as storage:
-        yield storage if await storage.has_credentials() else None
+    else:
+        async with S3Storage(s3) as storage:
+            yield storage if await storage.has_credentials() else None

@@ -10,7 +10,7 @@ from typing import TypeVar
 from docnats.bus import Bus
 from docnats.errors import ErrorType, ParseError, PlaceForbidden, StorageError, UrlRefused
 from docnats.models import JobMessage, JobUrls
-from docnats.names import DOCUMENT, result_part
+from docnats.names import DOCUMENT, kept_in_nats, result_part
 from docnats.storage import Allowlist, PresignedHttp, Storage, expired
 
 __all__ = ["Transfer"]
@@ -48,6 +48,9 @@ class Transfer:
 
     def check(self, message: JobMessage) -> None:
         """Raise a ``PlaceForbidden`` if a job names any place outside of the storage."""
+        in_nats = self._storage is not None and kept_in_nats(self._storage.bucket)
+        if kept_in_nats(message.s3_bucket) and not in_nats:
+            raise PlaceForbidden(_OTHER_KIND.format(message.s3_bucket))
         self._places.check_bucket(message.s3_bucket)
         self._check_urls(message)
 
@@ -64,7 +67,8 @@ class Transfer:
         Raises
         ------
         ParseError
-            ``storage``: the bytes are not the ones that were submitted.
+            ``storage``: the bytes are not the ones that were submitted, or they are in the NATS
+            Object Store and this worker uses S3.
         StorageError
             The document could not be read.
         """
@@ -141,6 +145,11 @@ async def _put(storage: Storage, key: str, content: Path | bytes) -> None:
     else:
         await storage.put_file(key, content)
 
+
+_OTHER_KIND = (
+    "the document is in the NATS Object Store (bucket {}), and this worker uses S3: give clients "
+    "and workers the same USE_S3_STORAGE"
+)
 
 _NOBODY_SIGNS = (
     "this worker has no S3 credentials, the job has no valid presigned URL to {} and nobody signs "

@@ -24,6 +24,7 @@ from docnats.bus.entries import listed
 from docnats.bus.schema import HAND_BACKS
 from docnats.errors import BusError, StateConflict, UnreadableMessage
 from docnats.models import (
+    ArchivedBatch,
     DeadLetter,
     JobMessage,
     JobRecord,
@@ -145,6 +146,7 @@ class FakeBus:
         self._words: dict[str, tuple[float, GivenUp]] = {}
         self.poison: dict[str, Poison] = {}
         self.results: dict[str, KnownResult] = {}
+        self.archived: dict[str, ArchivedBatch] = {}
         self._deliveries = max_deliver + HAND_BACKS
         self._max_payload = max_payload
         self._worker_ttl = worker_ttl
@@ -340,6 +342,19 @@ class FakeBus:
     async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
         for job_id in job_ids:
             self.records.pop((batch, job_id), None)
+
+    async def forget_batch(self, batch: str) -> None:
+        for key in [key for key in self.records if key[0] == batch]:
+            del self.records[key]
+
+    async def put_archive(self, archived: ArchivedBatch) -> None:
+        self.archived[archived.batch] = archived
+
+    async def archive(self, batch: str) -> ArchivedBatch | None:
+        return self.archived.get(batch)
+
+    async def archives(self) -> list[ArchivedBatch]:
+        return list(self.archived.values())
 
     async def put_poison(self, key: str, poison: Poison) -> None:
         self.poison[key] = poison

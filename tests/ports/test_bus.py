@@ -15,6 +15,7 @@ from docnats.bus.schema import HAND_BACKS
 from docnats.config import NatsConfig
 from docnats.errors import BusError, ErrorType, StateConflict
 from docnats.models import (
+    ArchivedBatch,
     JobMessage,
     JobRecord,
     JobState,
@@ -655,3 +656,44 @@ async def test_a_round_trip_leaves_no_trace(bus: Bus) -> None:
     assert await bus.round_trip() >= 0
     assert await bus.workers() == []
     assert await bus.states() == []
+
+
+# --- archived batches
+
+
+def archived(batch: str = "b", **changes: object) -> ArchivedBatch:
+    made = ArchivedBatch(
+        batch=batch,
+        submitted_at=utc_now(),
+        finished_at=utc_now(),
+        jobs=3,
+        counts={JobState.DONE: 2, JobState.FAILED: 1},
+        pages=7,
+        bytes=1234,
+        borrows=False,
+        receipt_sha256="ab" * 32,
+        archived_at=utc_now(),
+    )
+    return made.but(**changes)
+
+
+async def test_the_index_tells_of_archived_batches(bus: Bus) -> None:
+    assert await bus.archives() == []
+    assert await bus.archive("b") is None
+    first, second = archived(), archived("c")
+    await bus.put_archive(first)
+    await bus.put_archive(second)
+    assert await bus.archive("b") == first
+    again = first.but(borrows=True)
+    await bus.put_archive(again)
+    assert await bus.archive("b") == again
+    assert sorted(await bus.archives(), key=lambda one: one.batch) == [again, second]
+
+
+async def test_all_records_of_one_batch_are_forgotten_and_no_others(bus: Bus) -> None:
+    kept = record("b2")
+    await bus.put_states([record(), record(), kept])
+    await bus.forget_batch("b")
+    await bus.forget_batch("b")
+    assert await bus.states("b") == []
+    assert [entry.record for entry in await bus.states()] == [kept]

@@ -371,10 +371,10 @@ async def test_an_unconnected_client_says_what_to_do() -> None:
         await S3DocumentClient().jobs()
 
 
-async def test_storage_without_s3_is_refused() -> None:
-    client = S3DocumentClient(processing_config=ProcessingConfig(use_s3_storage=False))
-    with pytest.raises(ConfigError, match="USE_S3_STORAGE"):
-        await client.connect()
+def test_a_client_cannot_change_where_documents_are() -> None:
+    other = ProcessingConfig(use_s3_storage=False)
+    with pytest.raises(ConfigError, match="another storage"):
+        S3DocumentClient().using(other)
 
 
 def test_a_batch_has_the_id_of_its_table(bus: FakeBus) -> None:

@@ -105,6 +105,11 @@ def test_a_bad_value_is_refused_with_field_value_and_what_is_accepted(
     assert accepted in message
 
 
+def test_presigned_urls_need_s3() -> None:
+    with pytest.raises(ConfigError, match="presign needs S3"):
+        ProcessingConfig(presign=True, use_s3_storage=False)
+
+
 def test_every_bad_value_is_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         S3Config(bucket_name="X", max_attempts=0)

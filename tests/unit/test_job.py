@@ -841,3 +841,12 @@ async def test_a_forbidden_job_stays_on_the_queue_until_it_is_kept() -> None:
 
 def test_a_missing_object_is_no_passing_fault() -> None:
     assert not ObjectMissing("gone").transient
+
+
+async def test_a_document_in_nats_is_refused_by_a_worker_that_uses_s3() -> None:
+    world = World(s3_bucket="docnats_default_objects")
+    await world.submit()
+    record = await world.work()
+    assert (record.state, record.error_type) == (JobState.FAILED, ErrorType.STORAGE)
+    assert "same USE_S3_STORAGE" in (record.error or "")
+    assert not world.queued

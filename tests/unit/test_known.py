@@ -214,3 +214,14 @@ async def test_shared_results_cleaned_up_together_go_at_once(
     first = await done(client, bus, storage)
     await client.cleanup_jobs([first, await sent(client)])
     assert storage.buckets[storage.bucket] == {}
+
+
+async def test_a_result_in_another_bucket_is_of_no_use(
+    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
+) -> None:
+    """As when documents were in S3 before, and are in the NATS Object Store now."""
+    await announce(bus)
+    await done(client, bus, storage)
+    storage.bucket = "docnats_default_objects"
+    storage.buckets[storage.bucket] = {}
+    assert (await sent(client)).reused_from is None

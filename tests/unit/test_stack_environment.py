@@ -68,3 +68,15 @@ def test_a_worker_of_a_server_without_keys_keeps_the_users_credential_chain(
     monkeypatch.setenv("AWS_PROFILE", "lab")
     environment = worker_environment(S3Config(bucket_name="on-aws"), NatsConfig())
     assert environment["AWS_PROFILE"] == "lab"
+
+
+def test_a_worker_of_a_stack_without_s3_is_told_so_and_gets_no_s3_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "S3_BUCKET"):
+        monkeypatch.setenv(name, "the user's")
+    environment = worker_environment(None, NatsConfig(servers="nats://u:p@127.0.0.1:4222"))
+    assert "the user's" not in environment.values()
+    assert environment["USE_S3_STORAGE"] == "false"
+    monkeypatch.setenv("USE_S3_STORAGE", "false")
+    assert "USE_S3_STORAGE" not in worker_environment(S3, NatsConfig())

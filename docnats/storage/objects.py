@@ -1,0 +1,259 @@
+"""Documents and results in the NATS Object Store, for set-ups without an S3 server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+
+from docnats.config import OUTAGE_LIMIT
+from docnats.errors import StorageError
+from docnats.storage.content import BLOCK, Bytes, LocalFile, Outgoing, save
+from docnats.storage.patient import PatientStorage
+from docnats.storage.port import StoredObject, UnfinishedUpload
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+__all__ = ["Described", "ObjectBucket", "ObjectStorage"]
+
+T = TypeVar("T")
+
+
+class Described(Protocol):
+    """An object as its description tells; ``sha256`` is hexadecimal."""
+
+    @property
+    def name(self) -> str:
+        """Its key."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal."""
+
+    @property
+    def modified(self) -> datetime:
+        """When it was written, in UTC."""
+
+
+class Orphaned(Protocol):
+    """Chunks that belong to no object."""
+
+    @property
+    def name(self) -> str:
+        """Of the object they were meant for."""
+
+    @property
+    def upload_id(self) -> str:
+        """Names them."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that have arrived."""
+
+    @property
+    def last(self) -> datetime:
+        """When the last one arrived."""
+
+
+class ObjectBucket(Protocol):
+    """What is needed of a bucket of the NATS Object Store; it raises ``StorageError``."""
+
+    @property
+    def bucket(self) -> str:
+        """Its name."""
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+
+    def another(self) -> ObjectBucket:
+        """Return the same bucket for another event loop."""
+
+    async def ensure(self) -> None:
+        """Create it unless it exists."""
+
+    async def put(self, name: str, blocks: AsyncIterator[bytes | memoryview]) -> Described:
+        """Store an object, whole or not at all."""
+
+    async def read(
+        self,
+        name: str,
+        take: Callable[[Described, AsyncIterator[bytes]], Awaitable[T]],
+        bucket: str | None = None,
+    ) -> T:
+        """Return what ``take`` makes of an object; it may be called more than once."""
+
+    async def delete(self, objects: Iterable[str]) -> None:
+        """Delete objects; names without one are fine."""
+
+    async def find(self, prefix: str, bucket: str | None = None) -> Iterable[Described]:
+        """Return objects by prefix, in the order of their names."""
+
+    async def orphans(self) -> Iterable[Orphaned]:
+        """Return chunks that belong to no object."""
+
+    async def discard(self, orphans: Iterable[tuple[str, str]]) -> None:
+        """Delete chunks by name and upload, unless they are an object by now."""
+
+
+class ObjectStorage:
+    """A bucket of the NATS Object Store; an async context manager.
+
+    Implements :class:`~docnats.storage.Storage`; see there for what each method does. It has
+    no presigned URLs, so that workers need a NATS credential that may read and write it.
+
+    Parameters
+    ----------
+    objects : ObjectBucket
+        The bucket, not yet entered.
+    outage_limit : float
+        Seconds that NATS may be out of reach for the calls of :meth:`patient`.
+    """
+
+    def __init__(self, objects: ObjectBucket, *, outage_limit: float = OUTAGE_LIMIT) -> None:
+        self._objects = objects
+        self._patient = PatientStorage(self, outage_limit)
+        self._files: FileSystem | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._objects.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._objects.__aexit__(kind, error, trace)
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that is written to."""
+        return self._objects.bucket
+
+    @property
+    def outage(self) -> float | None:
+        """Seconds that patient calls have been waiting for NATS; None: none waits."""
+        return self._patient.outage
+
+    def patient(self) -> PatientStorage:
+        """Return the same bucket for what can wait while NATS is out of reach."""
+        return self._patient
+
+    async def ensure_bucket(self) -> None:
+        """Create the bucket unless it exists."""
+        await self._objects.ensure()
+
+    async def has_credentials(self) -> bool:
+        """Tell that there are: who is connected to NATS needs no others."""
+        return True
+
+    async def filesystem(self) -> FileSystem:
+        """Return the bucket for pyarrow, over a connection of its own."""
+        if self._files is None:
+            from docnats.storage.object_files import object_filesystem
+
+            self._files = object_filesystem(self._objects.another)
+        return self._files
+
+    async def put_file(self, key: str, path: Path) -> StoredObject:
+        """Store a file, streamed from disk; OSError if it cannot be read."""
+        content = await asyncio.to_thread(LocalFile, path)
+        return _stored(await self._objects.put(key, aiter(Outgoing(content))))
+
+    async def put_bytes(self, key: str, data: bytes) -> StoredObject:
+        """Store bytes."""
+        return _stored(await self._objects.put(key, _blocks(data)))
+
+    async def get_file(self, key: str, path: Path, *, bucket: str | None = None) -> StoredObject:
+        """Write an object to ``path``, streamed to disk, whole or not at all."""
+
+        async def take(found: Described, chunks: AsyncIterator[bytes]) -> StoredObject:
+            await save(_Pieces(chunks).read, path)
+            return _stored(found)
+
+        return await self._objects.read(key, take, bucket)
+
+    async def get_bytes(self, key: str, *, bucket: str | None = None) -> bytes:
+        """Return an object's bytes."""
+
+        async def take(_: Described, chunks: AsyncIterator[bytes]) -> bytes:
+            return b"".join([chunk async for chunk in chunks])
+
+        return await self._objects.read(key, take, bucket)
+
+    async def presign_get(self, key: str, *, bucket: str | None = None) -> str:
+        """Raise: there are no presigned URLs."""
+        raise StorageError(_NO_URLS.format(key=f"{bucket or self.bucket}/{key}"))
+
+    async def presign_put(self, key: str) -> str:
+        """Raise: there are no presigned URLs."""
+        raise StorageError(_NO_URLS.format(key=f"{self.bucket}/{key}"))
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects."""
+        await self._objects.delete(keys)
+
+    async def list(self, prefix: str, *, bucket: str | None = None) -> AsyncIterator[StoredObject]:
+        """Iterate over the objects whose keys start with ``prefix``, in key order."""
+        for found in await self._objects.find(prefix, bucket):
+            yield StoredObject(found.name, found.size, modified=found.modified)
+
+    async def unfinished(self) -> AsyncIterator[UnfinishedUpload]:
+        """Iterate over uploads under way or cut short, as of their last sign of life."""
+        for orphan in await self._objects.orphans():
+            yield UnfinishedUpload(orphan.name, orphan.upload_id, orphan.size, orphan.last)
+
+    async def abort(self, uploads: Iterable[UnfinishedUpload]) -> None:
+        """Give up uploads and delete their chunks."""
+        await self._objects.discard((upload.key, upload.upload_id) for upload in uploads)
+
+
+_NO_URLS = (
+    "no presigned URL for {key}: the NATS Object Store has none. Use S3 for workers without "
+    "credentials"
+)
+
+
+def _stored(found: Described) -> StoredObject:
+    return StoredObject(found.name, found.size, found.sha256, found.modified)
+
+
+async def _blocks(data: bytes) -> AsyncIterator[memoryview]:
+    content = Bytes(data)
+    for offset in range(0, content.size, BLOCK):
+        yield content.read(offset, BLOCK)
+
+
+class _Pieces:
+    """Chunks as a body that is read in pieces of at most so many bytes."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._held = memoryview(b"")
+
+    async def read(self, most: int) -> bytes:
+        """Return the next bytes; none at the end."""
+        while not self._held:
+            chunk = await anext(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._held = memoryview(chunk)
+        piece, self._held = self._held[:most], self._held[most:]
+        return bytes(piece)
