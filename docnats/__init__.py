@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         process_pdf_with_s3_sync,
         requeue,
         sample_paths,
+        serve_metrics,
         submit_many,
     )
     from docnats.service import (
@@ -88,6 +89,7 @@ _HOMES = {
         "process_pdf_with_s3_sync",
         "requeue",
         "sample_paths",
+        "serve_metrics",
         "submit_many",
     ),
     "docnats.service": (
@@ -140,6 +142,7 @@ __all__ = [
     "process_pdf_with_s3_sync",
     "requeue",
     "sample_paths",
+    "serve_metrics",
     "submit_many",
 ]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from docnats.cli.logs import log_to_stderr
 from docnats.cli.output import (
     err,
     out,
@@ -23,7 +24,7 @@ from docnats.cli.output import (
     print_leftovers,
     print_taste,
 )
-from docnats.config import ProcessingConfig
+from docnats.config import LogFormat, ProcessingConfig, TelemetryConfig
 from docnats.errors import BusError, DocnatsError, StackError, StorageError
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ Password = Annotated[
 Parsers = Annotated[
     int | None, typer.Option(min=1, help="Parser processes a worker; by default one a core.")
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Serve metrics there, at DOCNATS_METRICS_HOST or 127.0.0.1; 0 is any free port.",
+    ),
+]
 
 
 def _workers(given: str) -> int | Literal["auto"]:
@@ -96,7 +105,7 @@ def main() -> None:
     config: ProcessingConfig | None = None
     try:
         config = ProcessingConfig()
-        _log_to_stderr(debug=config.debug)
+        log_to_stderr(TelemetryConfig().log_format, _level(config, logging.WARNING))
         app()
     except (BusError, StorageError, StackError) as error:
         _fail(error, ExitCode.SERVERS, config)
@@ -115,15 +124,8 @@ def _fail(error: DocnatsError, code: ExitCode, config: ProcessingConfig | None) 
     sys.exit(code)
 
 
-def _log_to_stderr(*, debug: bool) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("docnats").setLevel(logging.DEBUG if debug else logging.WARNING)
-    for noisy in ("botocore", "aiobotocore", "boto3", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+def _level(config: ProcessingConfig, usual: int) -> int:
+    return logging.DEBUG if config.debug else usual
 
 
 @app.command(epilog=EPILOG)
@@ -193,6 +195,11 @@ def worker(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that running jobs get after SIGTERM.")
     ] = 25,
+    metrics_port: MetricsPort = None,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(help="Of the log on stderr; by default text, or DOCNATS_LOG_FORMAT."),
+    ] = None,
 ) -> None:
     """Process jobs until SIGTERM or Ctrl-C, then finish or hand back what is at work.
 
@@ -202,9 +209,10 @@ def worker(
 
     from docnats.worker import run_worker
 
-    if logging.getLogger("docnats").level > logging.INFO:
-        logging.getLogger("docnats").setLevel(logging.INFO)
-    asyncio.run(run_worker(parsers=parsers, grace=grace))
+    given = {"metrics_port": metrics_port, "log_format": log_format}
+    telemetry = TelemetryConfig().but(**{k: v for k, v in given.items() if v is not None})
+    log_to_stderr(telemetry.log_format, _level(ProcessingConfig(), logging.INFO))
+    asyncio.run(run_worker(telemetry=telemetry, parsers=parsers, grace=grace))
 
 
 @app.command(epilog=EPILOG)
@@ -219,6 +227,7 @@ def submit(
     force: Annotated[
         bool, typer.Option("--force", help="Process documents anew, whatever is known of them.")
     ] = False,
+    metrics_port: MetricsPort = None,
     as_json: Json = False,
 ) -> None:
     """Process PDFs and print the table of their jobs.
@@ -227,6 +236,8 @@ def submit(
     """
     import docnats
 
+    if metrics_port is not None:
+        err.print(f"metrics at {docnats.serve_metrics(metrics_port)}", markup=False)
     jobs = docnats.submit_many(
         paths, batch=batch, password=password, timeout=timeout, force=force, progress="text"
     )

@@ -9,5 +9,14 @@ from docnats.config.nats import NatsConfig
 from docnats.config.processing import OUTAGE_LIMIT, ProcessingConfig
 from docnats.config.s3 import S3Config
 from docnats.config.stack import StackConfig
+from docnats.config.telemetry import LogFormat, TelemetryConfig
 
-__all__ = ["OUTAGE_LIMIT", "NatsConfig", "ProcessingConfig", "S3Config", "StackConfig"]
+__all__ = [
+    "OUTAGE_LIMIT",
+    "LogFormat",
+    "NatsConfig",
+    "ProcessingConfig",
+    "S3Config",
+    "StackConfig",
+    "TelemetryConfig",
+]

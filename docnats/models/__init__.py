@@ -6,6 +6,7 @@ write them. Unknown fields are ignored, so that a newer docnats can add some.
 
 from docnats.models.dead_letter import DeadLetter
 from docnats.models.entries import KnownResult, Poison, SenderInfo, WorkerInfo
+from docnats.models.health import Health, PartHealth
 from docnats.models.job import ACTIVE, TERMINAL, JobRecord, JobState
 from docnats.models.message import (
     SCHEMA_VERSION,
@@ -24,6 +25,7 @@ __all__ = [
     "TERMINAL",
     "DeadLetter",
     "DeadLetterKind",
+    "Health",
     "JobMessage",
     "JobRecord",
     "JobState",
@@ -31,6 +33,7 @@ __all__ = [
     "KnownResult",
     "Outage",
     "PageProgress",
+    "PartHealth",
     "Poison",
     "Progress",
     "RunningJob",

@@ -9,6 +9,7 @@ from docnats.notebook.api import (
     health,
     process_pdf_with_s3_sync,
     sample_paths,
+    serve_metrics,
     submit_many,
 )
 from docnats.notebook.cleaning import gc
@@ -35,5 +36,6 @@ __all__ = [
     "process_pdf_with_s3_sync",
     "requeue",
     "sample_paths",
+    "serve_metrics",
     "submit_many",
 ]

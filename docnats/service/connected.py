@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from docnats.bus import Bus, NatsBus, StateEntry
-from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.config import NatsConfig, ProcessingConfig, S3Config, TelemetryConfig
 from docnats.errors import ConfigError, DocnatsError
 from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
@@ -18,6 +18,7 @@ from docnats.service.signing import Signer
 from docnats.service.submission import Submission
 from docnats.storage import S3Storage, Storage
 from docnats.table import JobTable
+from docnats.telemetry import ClientObserver, Tracing, tracing_for
 
 __all__ = ["Connected"]
 
@@ -31,6 +32,11 @@ class Connected:
     ----------
     s3_config, nats_config, processing_config : optional
         Settings; by default those of the environment.
+
+    Attributes
+    ----------
+    observer : ClientObserver
+        Told what becomes of the documents that are submitted from then on.
     """
 
     def __init__(
@@ -47,6 +53,8 @@ class Connected:
         self._abandoning: set[asyncio.Task[None]] = set()
         self._ports: tuple[Bus, Storage] | None = None
         self._signer: Signer | None = None
+        self.observer = ClientObserver()
+        self._tracing = Tracing()
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -85,6 +93,8 @@ class Connected:
                 self._signer = Signer(bus, storage)
                 signing = asyncio.create_task(self._signer.run(), name="docnats-sign")
                 opening.push_async_callback(_end, signing)
+            self._tracing = tracing_for("docnats-client", TelemetryConfig())
+            opening.push_async_callback(asyncio.to_thread, self._tracing.close)
             self._ports = (bus, storage)
             self._open = opening.pop_all()
 
@@ -96,6 +106,39 @@ class Connected:
         await asyncio.gather(*self._abandoning)
         self._ports = None
         await self._open.aclose()
+
+    async def serve_metrics(self, port: int, *, host: str | None = None) -> str:
+        """Count what is submitted from now on, and serve it to Prometheus.
+
+        Parameters
+        ----------
+        port : int
+            0 takes any that is free.
+        host : str, optional
+            The address to listen at; by default ``DOCNATS_METRICS_HOST``, else 127.0.0.1.
+
+        Returns
+        -------
+        str
+            Where the metrics are, until the connections are closed.
+
+        Raises
+        ------
+        ConfigError
+            It cannot listen there.
+
+        Examples
+        --------
+        >>> await service.serve_metrics(9465)  # doctest: +SKIP
+        'http://127.0.0.1:9465/metrics'
+        """
+        from docnats.telemetry.client import ClientEndpoint
+
+        self._connected()
+        endpoint = ClientEndpoint(host or TelemetryConfig().metrics_host, port)
+        await self._open.enter_async_context(endpoint)
+        self.observer = endpoint.metrics
+        return endpoint.url
 
     def using(self, config: ProcessingConfig) -> Self:
         """Return a client on the same connections with other processing settings."""
@@ -121,6 +164,7 @@ class Connected:
     async def _begin(self, submission: Submission, batch: str) -> Batch:
         """Register a batch's jobs; upload and queue them until the connections are closed."""
         table = JobTable(batch)
+        submission.report_to(self.observer, self._tracing)
         entries = await self._register(submission)
         if self._signer is not None:
             self._signer.vouch_for(entry.record for entry in entries)
@@ -129,7 +173,7 @@ class Connected:
         sending = asyncio.create_task(submission.send(), name=f"docnats-send-{batch}")
         self._sending[sending] = submission
         sending.add_done_callback(self._end_sending)
-        return Batch(self.bus, table, sending, storage=self.storage)
+        return Batch(self.bus, table, sending, storage=self.storage, observer=self.observer)
 
     def _end_sending(self, task: asyncio.Task[None]) -> None:
         submission = self._sending.pop(task)

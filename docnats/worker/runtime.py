@@ -7,13 +7,15 @@ import logging
 import signal
 
 from docnats.bus import NatsBus
-from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.config import NatsConfig, ProcessingConfig, S3Config, TelemetryConfig
 from docnats.config.machine import most_parsers
 from docnats.pool import ParserPool
 from docnats.storage import PresignedHttp, S3Storage
+from docnats.telemetry import tracing_for
 from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
+from docnats.worker.report import Report
 from docnats.worker.retries import Pause
 from docnats.worker.transfer import Transfer
 from docnats.worker.worker import GRACE_SECONDS, Worker, new_worker_id
@@ -28,6 +30,7 @@ async def run_worker(
     nats: NatsConfig | None = None,
     processing: ProcessingConfig | None = None,
     *,
+    telemetry: TelemetryConfig | None = None,
     parsers: int | None = None,
     grace: float = GRACE_SECONDS,
 ) -> None:
@@ -35,7 +38,7 @@ async def run_worker(
 
     Parameters
     ----------
-    s3, nats, processing : optional
+    s3, nats, processing, telemetry : optional
         Settings; by default those of the environment.
     parsers : int, optional
         Parser processes; by default one a core that this process may use, as far as there is
@@ -47,22 +50,36 @@ async def run_worker(
     ------
     StorageError, BusError
         A server cannot be reached at the start.
+    ConfigError
+        Metrics cannot be served where they should.
     """
     s3 = s3 or S3Config()
     nats = nats or NatsConfig()
     processing = processing or ProcessingConfig()
+    telemetry = telemetry or TelemetryConfig()
+    worker_id = new_worker_id()
+    report = Report(worker_id, telemetry)
     pool = ParserPool(
         parsers or most_parsers(),
         memory_limit=processing.memory_limit,
         preload=("docnats.parsing.preload",),
+        on_replaced=report.observer.parser_replaced,
     )
-    # The pool comes first: its start hides the environment, where S3 credentials may be.
-    async with pool, S3Storage(s3) as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus:
+    # The pool comes early: its start hides the environment, where S3 credentials may be.
+    async with (
+        report,
+        pool,
+        S3Storage(s3) as storage,
+        PresignedHttp(s3) as http,
+        NatsBus(nats) as bus,
+    ):
         await bus.ensure()
+        own = await storage.has_credentials()
+        tracing = tracing_for("docnats-worker", telemetry)
         tools = Tools(
-            worker=new_worker_id(),
+            worker=worker_id,
             bus=bus,
-            transfer=Transfer(storage, http, bus, own_credentials=await storage.has_credentials()),
+            transfer=Transfer(storage, http, bus, own_credentials=own),
             pool=pool,
             quarantine=Quarantine(bus, processing.memory_limit),
             notes=ResultNotes(bus),
@@ -70,10 +87,16 @@ async def run_worker(
             config=processing,
             max_deliver=nats.max_deliver,
             lease_seconds=nats.ack_wait,
+            observer=report.observer,
+            tracing=tracing,
         )
         worker = Worker(tools, grace=grace)
+        report.begin(worker, pool.processes, bus, storage if own else None)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)
         log.info("worker %s: %d parser processes", tools.worker, pool.processes)
-        await worker.run()
+        try:
+            await worker.run()
+        finally:
+            await asyncio.to_thread(tracing.close)
