@@ -70,6 +70,8 @@ class Report:
     ----------
     observer : WorkerObserver
         To be told what becomes of the worker's jobs.
+    url : str or None
+        Where it listens.
     """
 
     def __init__(self, worker: str, config: TelemetryConfig) -> None:
@@ -81,6 +83,7 @@ class Report:
 
             self._metrics = WorkerMetrics(worker, package_version("docnats"))
         self.observer: WorkerObserver = self._metrics or WorkerObserver()
+        self.url: str | None = None
         self._opened = AsyncExitStack()
         self._subject: _Subject | None = None
         self._health = Cached(self._check, READY_SECONDS)
@@ -90,7 +93,7 @@ class Report:
         if self._metrics is not None and self._config.metrics_port is not None:
             pages = {"/metrics": self._render, "/healthz": alive, "/readyz": self._ready}
             endpoint = Endpoint(self._config.metrics_host, self._config.metrics_port, pages)
-            await self._opened.enter_async_context(endpoint)
+            self.url = (await self._opened.enter_async_context(endpoint)).url
         return self
 
     async def __aexit__(
