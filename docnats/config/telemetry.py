@@ -30,10 +30,13 @@ class TelemetryConfig(Settings):
         A collector of traces; the standard variables ``OTEL_EXPORTER_OTLP_ENDPOINT`` and
         ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``. OpenTelemetry's own code reads them too, and
         all its others: here it only counts whether one is set.
+    otlp_protocol : str
+        Only OTLP over HTTP is spoken; the standard variable ``OTEL_EXPORTER_OTLP_PROTOCOL``.
     traces_exporter : str
-        ``none`` turns traces off; the standard variable ``OTEL_TRACES_EXPORTER``.
-    otel_disabled : bool
-        Turns traces off; the standard variable ``OTEL_SDK_DISABLED``.
+        Without ``otlp`` in it there are no traces, so ``none`` turns them off; the standard
+        variable ``OTEL_TRACES_EXPORTER``.
+    otel_disabled : str
+        ``true`` turns traces off; the standard variable ``OTEL_SDK_DISABLED``.
 
     Examples
     --------
@@ -54,15 +57,23 @@ class TelemetryConfig(Settings):
     otlp_traces_endpoint: str | None = Field(
         None, validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), repr=False
     )
+    otlp_protocol: str = Field(
+        "http/protobuf",
+        validation_alias=AliasChoices(
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
+        ),
+        repr=False,
+    )
     traces_exporter: str = Field(
         "otlp", validation_alias=AliasChoices("OTEL_TRACES_EXPORTER"), repr=False
     )
-    otel_disabled: bool = Field(
-        False, validation_alias=AliasChoices("OTEL_SDK_DISABLED"), repr=False
+    otel_disabled: str = Field(
+        "false", validation_alias=AliasChoices("OTEL_SDK_DISABLED"), repr=False
     )
 
     @property
     def exports_traces(self) -> bool:
         """Whether traces are to be sent to a collector."""
-        wanted = not self.otel_disabled and self.traces_exporter != "none"
+        exporters = {name.strip() for name in self.traces_exporter.split(",")}
+        wanted = self.otel_disabled.lower() != "true" and "otlp" in exporters
         return wanted and bool(self.otlp_endpoint or self.otlp_traces_endpoint)

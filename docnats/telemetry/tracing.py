@@ -113,12 +113,22 @@ def tracing_for(service: str, config: TelemetryConfig) -> Tracing:
 
         known = spans.of_the_program()
         if known is None and config.exports_traces:
+            if config.otlp_protocol != "http/protobuf":
+                log.warning(_OTHER_PROTOCOL, config.otlp_protocol)
+                return Tracing()
             known = spans.exporting(service)
     except ImportError as error:
-        log.warning(
-            "no traces, although OTEL_EXPORTER_OTLP_ENDPOINT is set: %s; install docnats[otel], or "
-            "set OTEL_SDK_DISABLED=true",
-            error,
-        )
+        log.warning(_NOT_INSTALLED, error)
         return Tracing()
     return known or Tracing()
+
+
+_NOT_INSTALLED = (
+    "no traces, although OTEL_EXPORTER_OTLP_ENDPOINT is set: %s; install docnats[otel], or set "
+    "OTEL_SDK_DISABLED=true"
+)
+
+_OTHER_PROTOCOL = (
+    "no traces: OTEL_EXPORTER_OTLP_PROTOCOL is %s, and docnats speaks http/protobuf only, for "
+    "which collectors listen at port 4318"
+)

@@ -250,7 +250,9 @@ async def test_without_a_provider_or_a_collector_there_are_no_spans() -> None:
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"}, True),
         ({"OTEL_TRACES_EXPORTER": "otlp"}, False),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "x", "OTEL_TRACES_EXPORTER": "none"}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "x", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "x", "OTEL_TRACES_EXPORTER": "console, otlp"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "x", "OTEL_SDK_DISABLED": "True"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "x", "OTEL_SDK_DISABLED": "no"}, True),
     ],
 )
 def test_the_standard_variables_decide(
@@ -269,6 +271,16 @@ def test_a_collector_without_the_extra_is_a_warning(
     with caplog.at_level(logging.WARNING):
         assert type(tracing_for("docnats-test", config)) is Tracing
     assert "install docnats[otel]" in caplog.text
+
+
+@pytest.mark.parametrize("variable", ["OTLP_PROTOCOL", "OTLP_TRACES_PROTOCOL"])
+def test_a_collector_that_speaks_otherwise_is_a_warning(
+    variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
+    monkeypatch.setenv(f"OTEL_EXPORTER_{variable}", "grpc")
+    assert type(tracing_for("docnats-test", TelemetryConfig())) is Tracing
+    assert "docnats speaks http/protobuf only" in caplog.text
 
 
 @pytest.fixture
