@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         process_pdf_with_s3_sync,
         requeue,
         sample_paths,
+        serve_metrics,
         submit_many,
         verify,
     )
@@ -92,6 +93,7 @@ _HOMES = {
         "process_pdf_with_s3_sync",
         "requeue",
         "sample_paths",
+        "serve_metrics",
         "submit_many",
         "verify",
     ),
@@ -149,6 +151,7 @@ __all__ = [
     "process_pdf_with_s3_sync",
     "requeue",
     "sample_paths",
+    "serve_metrics",
     "submit_many",
     "verify",
 ]

@@ -24,7 +24,7 @@ from docnats.stack.client import Supervisor
 from docnats.stack.home import Home
 from docnats.stack.servers import NatsServer, Server
 
-FOREIGN = ("NATS_", "S3_", "AWS_", "DOCNATS_", "USE_S3_STORAGE", "DEBUG")
+FOREIGN = ("NATS_", "S3_", "AWS_", "DOCNATS_", "OTEL_", "USE_S3_STORAGE", "DEBUG")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 KEPT = "DOCNATS_CORPUS"
 

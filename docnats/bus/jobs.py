@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -37,6 +38,9 @@ OPEN_SECONDS = 5.0
 REFUSED_PAUSE = 0.25
 """Seconds before a pull that the server ended early is made again."""
 
+_MESSAGE_ID = "Nats-Msg-Id"
+"""By this header, JetStream knows for a while what it has stored."""
+
 LEADER_LEFT = frozenset({"leadership change", "server shutdown"})
 """What the server says on ending a pull because the consumer's leader changes."""
 
@@ -56,6 +60,7 @@ class JobLease:
         self, connection: Connection, message: JobMessage, raw: Msg, asked_at: float
     ) -> None:
         self.message = message
+        self.headers: Mapping[str, str] = raw.headers or {}
         self.attempt = raw.metadata.num_delivered
         self._connection = connection
         self._raw = raw
@@ -114,21 +119,27 @@ class JobQueue:
     def _consumer(self) -> str:
         return f"{self._names.jobs_stream}.{self._names.consumer()}"
 
-    async def publish(self, messages: Iterable[JobMessage]) -> None:
+    async def publish(
+        self,
+        messages: Iterable[JobMessage],
+        headers: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         """Put jobs on the queue, those that are not on it already."""
-        answers = await self._connection.ask_all([self._job_request(m) for m in messages])
+        more = headers or {}
+        requests = [self._job_request(m, more.get(m.request_id, {})) for m in messages]
+        answers = await self._connection.ask_all(requests)
         again = [answer.request for answer in answers if _stored(answer).get("duplicate")]
         # JetStream remembers an id longer than the job is on the queue: without the id, the
         # stream's limit of one message a subject tells what is still there.
-        repeated = [Request(r.subject, r.payload, about=r.about) for r in again]
+        repeated = [replace(r, headers=_without_id(r.headers)) for r in again]
         for answer in await self._connection.ask_all(repeated):
             _stored(answer)
 
-    def _job_request(self, message: JobMessage) -> Request:
+    def _job_request(self, message: JobMessage, headers: Mapping[str, str]) -> Request:
         return Request(
             self._names.job_subject(message.batch, message.request_id),
             message.to_json(),
-            {"Nats-Msg-Id": message.request_id},
+            {_MESSAGE_ID: message.request_id, **headers},
             f"the control message of job {message.request_id} ({message.filename})",
         )
 
@@ -235,6 +246,11 @@ class JobQueue:
         """Return how many jobs wait and how many are with workers."""
         info = await self._connection.api(f"CONSUMER.INFO.{self._consumer}")
         return Backlog(pending=info["num_pending"], leased=info["num_ack_pending"])
+
+
+def _without_id(headers: Mapping[str, str] | None) -> dict[str, str] | None:
+    kept = {name: value for name, value in (headers or {}).items() if name != _MESSAGE_ID}
+    return kept or None
 
 
 def _stored(answer: Answer) -> dict[str, Any]:

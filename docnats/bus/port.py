@@ -45,6 +45,10 @@ class Lease(Protocol):
         """The control message."""
 
     @property
+    def headers(self) -> Mapping[str, str]:
+        """What was published along with it: where its spans belong, if it is traced."""
+
+    @property
     def attempt(self) -> int:
         """Deliveries of this job so far, this one included: 1 for the first.
 
@@ -109,10 +113,19 @@ class Bus(Protocol):
     async def ensure(self) -> None:
         """Create or update the streams, the consumer and the buckets; idempotent."""
 
-    async def publish(self, messages: Iterable[JobMessage]) -> None:
+    async def publish(
+        self,
+        messages: Iterable[JobMessage],
+        headers: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         """Put jobs on the queue; afterwards each of them is there exactly once.
 
         A job that is on the queue or with a worker already stays as it is.
+
+        Parameters
+        ----------
+        headers : mapping, optional
+            What is to travel along with some of them, by job id; not a part of the message.
 
         Raises
         ------

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from docnats.cli.logs import log_to_stderr
 from docnats.cli.options import Options, Processor
 from docnats.cli.output import (
     err,
@@ -26,7 +27,7 @@ from docnats.cli.output import (
     print_taste,
     print_verification,
 )
-from docnats.config import ProcessingConfig
+from docnats.config import LogFormat, ProcessingConfig, TelemetryConfig
 from docnats.errors import BusError, DocnatsError, StackError, StorageError
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ Password = Annotated[
 Parsers = Annotated[
     int | None, typer.Option(min=1, help="Parser processes a worker; by default one a core.")
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Serve metrics there, at DOCNATS_METRICS_HOST or 127.0.0.1; 0 is any free port.",
+    ),
+]
 
 
 def _workers(given: str) -> int | Literal["auto"]:
@@ -99,7 +108,7 @@ def main() -> None:
     config: ProcessingConfig | None = None
     try:
         config = ProcessingConfig()
-        _log_to_stderr(debug=config.debug)
+        log_to_stderr(TelemetryConfig().log_format, _level(config, logging.WARNING))
         app()
     except (BusError, StorageError, StackError) as error:
         _fail(error, ExitCode.SERVERS, config)
@@ -118,15 +127,8 @@ def _fail(error: DocnatsError, code: ExitCode, config: ProcessingConfig | None) 
     sys.exit(code)
 
 
-def _log_to_stderr(*, debug: bool) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("docnats").setLevel(logging.DEBUG if debug else logging.WARNING)
-    for noisy in ("botocore", "aiobotocore", "boto3", "asyncio", "openai", "httpx2", "httpcore2"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+def _level(config: ProcessingConfig, usual: int) -> int:
+    return logging.DEBUG if config.debug else usual
 
 
 def _log_what_is_done() -> None:
@@ -208,6 +210,11 @@ def worker(
             help="Use presigned URLs only; the same as S3_USE_CREDENTIALS=false.",
         ),
     ] = False,
+    metrics_port: MetricsPort = None,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(help="Of the log on stderr; by default text, or DOCNATS_LOG_FORMAT."),
+    ] = None,
 ) -> None:
     """Process jobs until SIGTERM or Ctrl-C, then finish or hand back what is at work.
 
@@ -220,9 +227,11 @@ def worker(
     from docnats.config import S3Config
     from docnats.worker import run_worker
 
-    _log_what_is_done()
+    given = {"metrics_port": metrics_port, "log_format": log_format}
+    telemetry = TelemetryConfig().but(**{k: v for k, v in given.items() if v is not None})
+    log_to_stderr(telemetry.log_format, _level(ProcessingConfig(), logging.INFO))
     s3 = S3Config(use_credentials=False) if no_s3_credentials else S3Config()
-    asyncio.run(run_worker(s3, parsers=parsers, grace=grace))
+    asyncio.run(run_worker(s3, telemetry=telemetry, parsers=parsers, grace=grace))
 
 
 @app.command(epilog=EPILOG)
@@ -261,6 +270,7 @@ def submit(  # noqa: PLR0913 - a command's options
     force: Annotated[
         bool, typer.Option("--force", help="Process documents anew, whatever is known of them.")
     ] = False,
+    metrics_port: MetricsPort = None,
     as_json: Json = False,
 ) -> None:
     """Process PDFs and print the table of their jobs.
@@ -269,6 +279,8 @@ def submit(  # noqa: PLR0913 - a command's options
     """
     import docnats
 
+    if metrics_port is not None:
+        err.print(f"metrics at {docnats.serve_metrics(metrics_port)}", markup=False)
     jobs = docnats.submit_many(
         paths,
         batch=batch,

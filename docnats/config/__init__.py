@@ -10,5 +10,15 @@ from docnats.config.nats import NatsConfig
 from docnats.config.processing import OUTAGE_LIMIT, ProcessingConfig
 from docnats.config.s3 import S3Config
 from docnats.config.stack import StackConfig
+from docnats.config.telemetry import LogFormat, TelemetryConfig
 
-__all__ = ["OUTAGE_LIMIT", "LlmConfig", "NatsConfig", "ProcessingConfig", "S3Config", "StackConfig"]
+__all__ = [
+    "OUTAGE_LIMIT",
+    "LlmConfig",
+    "LogFormat",
+    "NatsConfig",
+    "ProcessingConfig",
+    "S3Config",
+    "StackConfig",
+    "TelemetryConfig",
+]

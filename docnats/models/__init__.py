@@ -7,6 +7,7 @@ write them. Unknown fields are ignored, so that a newer docnats can add some.
 from docnats.models.archive import ArchivedBatch, HashedObject, Receipt, Timings, Usage
 from docnats.models.dead_letter import DeadLetter
 from docnats.models.entries import KnownResult, Poison, SenderInfo, WorkerInfo
+from docnats.models.health import Health, PartHealth
 from docnats.models.job import ACTIVE, TERMINAL, JobRecord, JobState
 from docnats.models.message import (
     SCHEMA_VERSION,
@@ -27,6 +28,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterKind",
     "HashedObject",
+    "Health",
     "JobMessage",
     "JobRecord",
     "JobState",
@@ -34,6 +36,7 @@ __all__ = [
     "KnownResult",
     "Outage",
     "PageProgress",
+    "PartHealth",
     "Poison",
     "Progress",
     "Receipt",

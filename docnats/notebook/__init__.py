@@ -9,6 +9,7 @@ from docnats.notebook.api import (
     health,
     process_pdf_with_s3_sync,
     sample_paths,
+    serve_metrics,
     submit_many,
 )
 from docnats.notebook.archiving import archive, verify
@@ -37,6 +38,7 @@ __all__ = [
     "process_pdf_with_s3_sync",
     "requeue",
     "sample_paths",
+    "serve_metrics",
     "submit_many",
     "verify",
 ]

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pandas as pd
 from pydantic import JsonValue
 
-from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.config import NatsConfig, ProcessingConfig, S3Config, TelemetryConfig
 from docnats.errors import ConfigError
 from docnats.notebook.following import Interrupted, OnInterrupt, follow
 from docnats.notebook.session import Session, current_session, replace_session
@@ -27,6 +27,7 @@ __all__ = [
     "health",
     "process_pdf_with_s3_sync",
     "sample_paths",
+    "serve_metrics",
     "submit_many",
 ]
 
@@ -132,15 +133,53 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
 def health() -> Health:
     """Check S3, NATS and the workers, each by really using it.
 
+    A server that cannot be used is told of, not raised.
+
+    Raises
+    ------
+    StackError
+        The embedded servers could not be started.
+
     Examples
     --------
     >>> health().healthy  # doctest: +SKIP
     True
     """
     session = current_session()
-    service = session.service()
+    service = S3DocumentService(*session.endpoints(), session.processing)
     wait = _WORKER_START_SECONDS if session.home else 0
     return session.run(service.health_check(wait=wait))
+
+
+def serve_metrics(port: int, *, host: str | None = None) -> str:
+    """Count what this process submits from now on, and serve it to Prometheus.
+
+    It goes on for as long as this process lives, also when other servers are configured.
+
+    Parameters
+    ----------
+    port : int
+        0 takes any that is free.
+    host : str, optional
+        The address to listen at; by default ``DOCNATS_METRICS_HOST``, else 127.0.0.1. Whoever
+        reaches it may read the metrics.
+
+    Returns
+    -------
+    str
+        Where the metrics are.
+
+    Raises
+    ------
+    ConfigError
+        It cannot listen there, for example because another process does.
+
+    Examples
+    --------
+    >>> serve_metrics(9465)  # doctest: +SKIP
+    'http://127.0.0.1:9465/metrics'
+    """
+    return current_session().serve_metrics(host or TelemetryConfig().metrics_host, port)
 
 
 def configure_s3_storage(

@@ -8,12 +8,15 @@ import concurrent.futures
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.notebook.loop import BackgroundLoop, Call
 from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
+
+if TYPE_CHECKING:
+    from docnats.telemetry.client import ClientEndpoint
 
 __all__ = ["Session", "close_session", "current_session", "replace_session"]
 
@@ -56,6 +59,7 @@ class Session:
         self._stack: LocalStack | None = None
         self._service: S3DocumentService | None = None
         self._calls: set[Call[Any]] = set()
+        self._endpoint: ClientEndpoint | None = None
 
     def but(
         self,
@@ -106,7 +110,43 @@ class Session:
                 service = S3DocumentService(s3, nats, self.processing)
                 self.loop.run(service.connect())
                 self._service = service
+                self._observe()
             return self._service
+
+    def serve_metrics(self, host: str, port: int) -> str:
+        """Count what is submitted from now on, serve it, and return where.
+
+        A second call, as of a cell that is run again, changes the place at most.
+
+        Raises
+        ------
+        ConfigError
+            It cannot listen there; what was served before goes on.
+        """
+        from docnats.telemetry.client import ClientEndpoint
+
+        before = self._endpoint
+        if before is not None and before.host == host and port in (0, before.port):
+            return before.url
+        endpoint = ClientEndpoint(host, port, before.metrics if before else None)
+        self._begin_to_serve(endpoint)
+        if before is not None:
+            self.loop.run(before.__aexit__(None, None, None))
+        return endpoint.url
+
+    def _begin_to_serve(self, endpoint: ClientEndpoint) -> None:
+        self.loop.run(endpoint.__aenter__())
+        self._endpoint = endpoint
+        self._observe()
+
+    def _observe(self) -> None:
+        if self._service is not None and self._endpoint is not None:
+            self._service.observer = self._endpoint.metrics
+
+    def take_over(self, earlier: Session) -> None:
+        """Serve the metrics that a session served which was closed."""
+        if earlier._endpoint is not None:
+            self._begin_to_serve(earlier._endpoint)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the background loop and return its result.
@@ -173,6 +213,8 @@ class Session:
         for call in tuple(self._calls):
             call.cancel()
         self._calls.clear()
+        if self._endpoint is not None:
+            self.loop.run(self._endpoint.__aexit__(None, None, None))
         if self._service is not None:
             self.loop.run(self._service.close())
             self._service = None
@@ -211,6 +253,7 @@ def replace_session(session: Session) -> None:
         old, _current[:] = list(_current), [session]
     for one in old:
         one.close()
+        session.take_over(one)
 
 
 @atexit.register

@@ -49,6 +49,8 @@ class ParserPool:
     preload : sequence of str
         Modules that are loaded once and then forked. All pools of a program share the
         server that does this, so the first pool decides.
+    on_replaced : callable
+        Told why, whenever a process gives place to another: one of :class:`~docnats.pool.Spent`.
 
     Notes
     -----
@@ -71,10 +73,12 @@ class ParserPool:
         memory_limit: int,
         max_tasks: int = 200,
         preload: Sequence[str] = (),
+        on_replaced: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.processes = processes
         self._memory_limit = memory_limit
         self._max_tasks = max_tasks
+        self._on_replaced = on_replaced
         self._context = clean_context(["docnats.pool", *preload])
         self._cleanup = ExitStack()
         self._folder = Path()
@@ -172,9 +176,10 @@ class ParserPool:
         return result
 
     def _put_back(self, slot: Slot) -> None:
-        if self._closed or not slot.spent:
+        if self._closed or slot.spent is None:
             self._idle.put_nowait(slot)
             return
+        self._on_replaced(slot.spent)
         renewal = asyncio.create_task(self._renew(slot))
         self._renewals.add(renewal)
         renewal.add_done_callback(self._renewals.discard)

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
+from enum import StrEnum
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pebble import ProcessExpired, ProcessPool
 from docnats.errors import ErrorType, ParseError
 from docnats.pool import child
 
-__all__ = ["Slot"]
+__all__ = ["Slot", "Spent"]
 
 START_SECONDS = 60.0
 """How long a process may take to start; the first one waits for what is preloaded."""
@@ -32,6 +33,21 @@ _LAST_WORDS = 300
 """Characters kept of what a process wrote before it died."""
 
 _numbers = itertools.count()
+
+
+class Spent(StrEnum):
+    """Why another process should take the place of one."""
+
+    DIED = "died"
+    """It crashed, ran out of memory or was killed."""
+    TIMEOUT = "timeout"
+    """Its task took too long."""
+    CANCELLED = "cancelled"
+    """Nobody waits for its task any more."""
+    TASKS = "tasks"
+    """It had its share of them."""
+    MEMORY = "memory"
+    """It kept too much."""
 
 
 class Slot:
@@ -50,14 +66,14 @@ class Slot:
 
     Attributes
     ----------
-    spent : bool
-        Whether another slot should take its place.
+    spent : Spent or None
+        Why another slot should take its place; None: it need not.
     """
 
     def __init__(
         self, context: BaseContext, *, memory_limit: int, max_tasks: int, folder: Path
     ) -> None:
-        self.spent = False
+        self.spent: Spent | None = None
         self._tasks_left = max_tasks
         self._memory_limit = memory_limit
         self._stderr = folder / f"{next(_numbers)}.log"
@@ -97,10 +113,19 @@ class Slot:
             future = self._schedule(function, args, timeout)
             async with asyncio.timeout(timeout + WATCHDOG_SECONDS):
                 result, resident = await asyncio.wrap_future(future)
-        except (TimeoutError, ProcessExpired, BrokenProcessPool, asyncio.CancelledError):
-            self.spent = True
+        except TimeoutError:
+            self.spent = Spent.TIMEOUT
             raise
-        self.spent = self._tasks_left <= 0 or resident > MAX_RESIDENT
+        except asyncio.CancelledError:
+            self.spent = Spent.CANCELLED
+            raise
+        except (ProcessExpired, BrokenProcessPool):
+            self.spent = Spent.DIED
+            raise
+        if resident > MAX_RESIDENT:
+            self.spent = Spent.MEMORY
+        elif self._tasks_left <= 0:
+            self.spent = Spent.TASKS
         return result
 
     def _schedule(

@@ -1,5 +1,6 @@
 """The client side: upload, publish, follow, fetch, clean up."""
 
+from docnats.models import Health, PartHealth
 from docnats.service.batch import Batch
 from docnats.service.canary import Canary
 from docnats.service.client import S3DocumentClient
@@ -11,7 +12,7 @@ from docnats.service.leftovers import Leftover, LeftoverKind
 from docnats.service.requeue import Requeued
 from docnats.service.results import DocumentResult
 from docnats.service.retry import retryable
-from docnats.service.service import Health, PartHealth, S3DocumentService
+from docnats.service.service import S3DocumentService
 from docnats.service.sources import Sources
 from docnats.service.verify import Mismatch, Verification
 

@@ -14,6 +14,7 @@ from docnats.models import JobState, Outage, Progress
 from docnats.names import kept_in_nats, probe_key
 from docnats.storage import Storage
 from docnats.table import JobTable
+from docnats.telemetry import ClientObserver
 
 __all__ = ["Batch"]
 
@@ -48,6 +49,8 @@ class Batch:
         The open port that documents and results go through.
     batches : iterable of str, optional
         The batches the table's jobs belong to; by default the one the table is named after.
+    observer : ClientObserver, optional
+        Told of each job that ends while it is followed.
 
     Attributes
     ----------
@@ -65,12 +68,14 @@ class Batch:
         *,
         storage: Storage | None = None,
         batches: Iterable[str] | None = None,
+        observer: ClientObserver | None = None,
     ) -> None:
         self._bus = bus.patient()
         # An outage of the NATS Object Store is one of NATS, which is shown anyway.
         watched = storage is not None and not kept_in_nats(storage.bucket)
         self._storage = storage.patient() if storage and watched else None
         self._sending = sending
+        self._observer = observer or ClientObserver()
         self.batches = (table.batch,) if batches is None else tuple(batches)
         self.table = table
 
@@ -150,7 +155,10 @@ class Batch:
                 if entry is None:
                     unread.discard(batch)
                 else:
+                    ended = self.table.ended
                     self.table.apply(entry.record, entry.revision)
+                    if self.table.ended > ended:
+                        self._observer.ended(entry.record)
                 if not unread and (self.table.finished or not len(self.table)):
                     finished.set()
 

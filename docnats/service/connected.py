@@ -9,8 +9,9 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from docnats.bus import Bus, NatsBus, NatsObjects, StateEntry
-from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.backends import storage_for
+from docnats.bus import Bus, NatsBus, StateEntry
+from docnats.config import NatsConfig, ProcessingConfig, S3Config, TelemetryConfig
 from docnats.errors import ConfigError, DocnatsError
 from docnats.names import Names
 from docnats.service.archives import Archives
@@ -18,8 +19,9 @@ from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
 from docnats.service.signing import Signer
 from docnats.service.submission import Submission
-from docnats.storage import ObjectStorage, S3Storage, Storage
+from docnats.storage import Storage
 from docnats.table import JobTable
+from docnats.telemetry import ClientObserver, Tracing, tracing_for
 
 __all__ = ["Connected"]
 
@@ -33,6 +35,11 @@ class Connected:
     ----------
     s3_config, nats_config, processing_config : optional
         Settings; by default those of the environment.
+
+    Attributes
+    ----------
+    observer : ClientObserver
+        Told what becomes of the documents that are submitted from then on.
     """
 
     def __init__(
@@ -49,6 +56,8 @@ class Connected:
         self._abandoning: set[asyncio.Task[None]] = set()
         self._ports: tuple[Bus, Storage] | None = None
         self._signer: Signer | None = None
+        self.observer = ClientObserver()
+        self._tracing = Tracing()
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -78,24 +87,21 @@ class Connected:
                 "a client uploads and reads with S3 credentials"
             )
         async with AsyncExitStack() as opening:
-            nats, limit = self._nats_config, self.config.outage_limit
-            storage = await self._open_storage(opening)
-            bus = await opening.enter_async_context(NatsBus(nats, outage_limit=limit))
+            nats = self._nats_config
+            found = storage_for(self._s3_config, nats, self.config)
+            storage: Storage = await opening.enter_async_context(found)
+            bus = await opening.enter_async_context(
+                NatsBus(nats, outage_limit=self.config.outage_limit)
+            )
             await asyncio.gather(storage.ensure_bucket(), bus.ensure())
             if self.config.use_s3_storage and await storage.has_credentials():
                 self._signer = Signer(bus, storage)
                 signing = asyncio.create_task(self._signer.run(), name="docnats-sign")
                 opening.push_async_callback(_end, signing)
+            self._tracing = tracing_for("docnats-client", TelemetryConfig())
+            opening.push_async_callback(asyncio.to_thread, self._tracing.close)
             self._ports = (bus, storage)
             self._open = opening.pop_all()
-
-    async def _open_storage(self, opening: AsyncExitStack) -> Storage:
-        limit = self.config.outage_limit
-        if self.config.use_s3_storage:
-            s3 = S3Storage(self._s3_config, outage_limit=limit)
-            return await opening.enter_async_context(s3)
-        objects = ObjectStorage(NatsObjects(self._nats_config), outage_limit=limit)
-        return await opening.enter_async_context(objects)
 
     async def close(self) -> None:
         """Close the connections; uploads that still go on are stopped, and their rows fail."""
@@ -105,6 +111,39 @@ class Connected:
         await asyncio.gather(*self._abandoning)
         self._ports = None
         await self._open.aclose()
+
+    async def serve_metrics(self, port: int, *, host: str | None = None) -> str:
+        """Count what is submitted from now on, and serve it to Prometheus.
+
+        Parameters
+        ----------
+        port : int
+            0 takes any that is free.
+        host : str, optional
+            The address to listen at; by default ``DOCNATS_METRICS_HOST``, else 127.0.0.1.
+
+        Returns
+        -------
+        str
+            Where the metrics are, until the connections are closed.
+
+        Raises
+        ------
+        ConfigError
+            It cannot listen there.
+
+        Examples
+        --------
+        >>> await service.serve_metrics(9465)  # doctest: +SKIP
+        'http://127.0.0.1:9465/metrics'
+        """
+        from docnats.telemetry.client import ClientEndpoint
+
+        self._connected()
+        endpoint = ClientEndpoint(host or TelemetryConfig().metrics_host, port)
+        await self._open.enter_async_context(endpoint)
+        self.observer = endpoint.metrics
+        return endpoint.url
 
     def using(self, config: ProcessingConfig) -> Self:
         """Return a client on the same connections with other processing settings.
@@ -147,6 +186,7 @@ class Connected:
     async def _begin(self, submission: Submission, batch: str) -> Batch:
         """Register a batch's jobs; upload and queue them until the connections are closed."""
         table = JobTable(batch)
+        submission.report_to(self.observer, self._tracing)
         entries = await self._register(submission)
         if self._signer is not None:
             self._signer.vouch_for(entry.record for entry in entries)
@@ -155,7 +195,7 @@ class Connected:
         sending = asyncio.create_task(submission.send(), name=f"docnats-send-{batch}")
         self._sending[sending] = submission
         sending.add_done_callback(self._end_sending)
-        return Batch(self.bus, table, sending, storage=self.storage)
+        return Batch(self.bus, table, sending, storage=self.storage, observer=self.observer)
 
     def _end_sending(self, task: asyncio.Task[None]) -> None:
         submission = self._sending.pop(task)

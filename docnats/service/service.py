@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from html import escape
 from typing import Any
 
 from pydantic import JsonValue
 
-from docnats.errors import DocnatsError, StackError
-from docnats.models import DeadLetter, WorkerInfo
-from docnats.names import new_batch_id, new_canary_id, probe_key
+from docnats.checks import check_installation, live_workers
+from docnats.errors import DocnatsError
+from docnats.models import DeadLetter, Health, WorkerInfo
+from docnats.names import new_batch_id, new_canary_id
 from docnats.processors import DEFAULT
 from docnats.service import choice
 from docnats.service.canary import Canary, choose, sample_size
@@ -26,46 +24,7 @@ from docnats.service.results import result_sizes
 from docnats.service.sources import Sources, expand_sources
 from docnats.service.submission import Submission
 
-__all__ = ["Health", "PartHealth", "S3DocumentService"]
-
-_PROBE = b"docnats health check"
-_POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class PartHealth:
-    """One part of the installation: ``seconds`` its check took, what it says."""
-
-    name: str
-    healthy: bool
-    seconds: float
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """The whole installation at one moment."""
-
-    parts: tuple[PartHealth, ...]
-
-    @property
-    def healthy(self) -> bool:
-        """Whether every part is."""
-        return all(part.healthy for part in self.parts)
-
-    def _repr_html_(self) -> str:
-        """Return it as a notebook shows it."""
-        rows = "".join(
-            f"<tr><td>{'✓' if part.healthy else '✗'}</td><th>{part.name}</th>"
-            f"<td>{1000 * part.seconds:.0f} ms</td>"
-            f'<td style="text-align:left">{escape(part.detail)}</td></tr>'
-            for part in self.parts
-        )
-        return f"<table>{rows}</table>"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data, for JSON."""
-        return {"healthy": self.healthy, "parts": [asdict(part) for part in self.parts]}
+__all__ = ["S3DocumentService"]
 
 
 class S3DocumentService(S3DocumentClient):
@@ -81,22 +40,24 @@ class S3DocumentService(S3DocumentClient):
     async def health_check(self, *, wait: float = 0) -> Health:
         """Put, get and delete an object, do a JetStream round trip, count live workers.
 
+        It uses connections of its own, so it also tells what keeps :meth:`connect` from working.
+
         Parameters
         ----------
         wait : float
             Seconds that the first worker may take to appear, for a stack just started.
+
+        Returns
+        -------
+        Health
+            What each part says and how long it took; of one that cannot be used, why not.
+
+        Examples
+        --------
+        >>> [part.name for part in (await service.health_check()).parts]  # doctest: +SKIP
+        ['s3', 'nats', 'workers']
         """
-        return Health(
-            tuple(
-                await asyncio.gather(
-                    _check(
-                        "s3" if self.config.use_s3_storage else "objects", self._check_storage()
-                    ),
-                    _check("nats", self._check_bus()),
-                    _check("workers", self._check_workers(wait)),
-                )
-            )
-        )
+        return await check_installation(self._s3_config, self._nats_config, self.config, wait=wait)
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers."""
@@ -177,7 +138,7 @@ class S3DocumentService(S3DocumentClient):
         """
         how = await choice.choose(self.bus, processor, options or {})
         documents = await expand_sources(sources, self.storage)
-        workers = await self._live_workers(wait)
+        workers = await live_workers(self.bus, wait=wait)
         parsers = {worker.worker: worker.parsers for worker in workers}
         count = sample_size(sample, len(documents), sum(parsers.values()))
         chosen = choose([document.size for document in documents], count, seed)
@@ -226,42 +187,3 @@ class S3DocumentService(S3DocumentClient):
             await self.cancel(canary.batch.table.records())
             raise
         return await self.judge(canary)
-
-    async def _check_storage(self) -> str:
-        key = probe_key()
-        await self.storage.put_bytes(key, _PROBE)
-        found = await self.storage.get_bytes(key)
-        await self.storage.delete([key])
-        if found != _PROBE:
-            raise DocnatsError(f"read back other bytes than were written to {key}")
-        return f"bucket {self.storage.bucket}: put, get and delete work"
-
-    async def _check_bus(self) -> str:
-        await self.bus.round_trip()
-        backlog, dead = await self.bus.backlog(), await self.bus.count_dead_letters()
-        return (
-            f"JetStream answers; {backlog.pending} jobs queued, {backlog.leased} with workers, "
-            f"{dead} dead letter{'' if dead == 1 else 's'}"
-        )
-
-    async def _check_workers(self, wait: float) -> str:
-        workers = await self._live_workers(wait)
-        parsers = sum(worker.parsers for worker in workers)
-        return f"{len(workers)} live, {parsers} parser process{'' if parsers == 1 else 'es'}"
-
-    async def _live_workers(self, wait: float) -> list[WorkerInfo]:
-        deadline = time.monotonic() + wait
-        while not (workers := await self.bus.workers()):
-            if time.monotonic() >= deadline:
-                raise StackError("no live worker: start one with `docnats worker`")
-            await asyncio.sleep(_POLL_SECONDS)
-        return workers
-
-
-async def _check(name: str, check: Awaitable[str]) -> PartHealth:
-    start = time.perf_counter()
-    try:
-        detail, healthy = await check, True
-    except DocnatsError as error:
-        detail, healthy = str(error), False
-    return PartHealth(name, healthy, round(time.perf_counter() - start, 4), detail)

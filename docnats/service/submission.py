@@ -14,9 +14,11 @@ from docnats.names import new_job_id, raw_key
 from docnats.service.choice import Choice
 from docnats.service.known import Library
 from docnats.service.presence import Presence
+from docnats.service.sending import SendingReport
 from docnats.service.signing import signed_urls
 from docnats.service.sources import Source
 from docnats.storage import Storage
+from docnats.telemetry import ClientObserver, Tracing, about_job
 
 __all__ = ["Submission"]
 
@@ -75,6 +77,11 @@ class Submission:
         self._sent: asyncio.Queue[StateEntry | None] = asyncio.Queue(maxsize=4 * _GROUP)
         self._cancelled: set[str] = set()
         self._presence = Presence(bus, batch)
+        self._report = SendingReport(ClientObserver(), Tracing())
+
+    def report_to(self, observer: ClientObserver, tracing: Tracing) -> None:
+        """Tell these what becomes of the documents."""
+        self._report = SendingReport(observer, tracing)
 
     def _new_record(self, position: int, source: Source) -> JobRecord:
         job_id = new_job_id()
@@ -156,6 +163,7 @@ class Submission:
                 if answered is None:
                     await self._unknown.put(job)
                 elif answered.job_id not in self._cancelled:
+                    self._report.reused(1)
                     await self._sent.put(StateEntry(answered, self._revisions[answered.job_id]))
         await self._unknown.put(None)
 
@@ -166,7 +174,10 @@ class Submission:
                 continue  # to the end, so that nobody waits to hand on more
             if record.job_id in self._cancelled:
                 continue
-            sent = await self._upload(source, record)
+            upload = self._report.begin(record)
+            with about_job(record.batch, record.job_id):
+                sent = await self._upload(source, record)
+            self._report.end(upload, sent, in_place=source.key is not None)
             await self._sent.put(StateEntry(sent, self._revisions[record.job_id]))
         self._unknown.put_nowait(None)  # for the next lane; the one just taken left room
 
@@ -208,7 +219,9 @@ class Submission:
         faster than the second step; its state then stays.
         """
         queued = [entry.record for entry in group if entry.record.state is JobState.QUEUED]
-        await self._bus.publish(await asyncio.gather(*map(self._message, queued)))
+        messages = await asyncio.gather(*map(self._message, queued))
+        with self._report.publishing(queued) as headers:
+            await self._bus.publish(messages, headers)
         outcomes = await self._bus.update_states(group)
         overtaken = [e.record for e, new in zip(group, outcomes, strict=True) if new is None]
         if overtaken:

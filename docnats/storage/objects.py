@@ -148,6 +148,11 @@ class ObjectStorage:
         return self._objects.bucket
 
     @property
+    def readable(self) -> tuple[str, ...]:
+        """The bucket."""
+        return (self.bucket,)
+
+    @property
     def outage(self) -> float | None:
         """Seconds that patient calls have been waiting for NATS; None: none waits."""
         return self._patient.outage

@@ -13,6 +13,7 @@ import logging
 from docnats.bus import Lease
 from docnats.errors import BusError, ErrorType, ParseError, PlaceForbidden
 from docnats.models import DeadLetterKind, JobMessage, JobRecord, JobState, utc_now
+from docnats.telemetry import Kind, Span, about_job
 from docnats.worker.claim import Claim, ClaimLost, JobEnded
 from docnats.worker.offer import lacking, waiting
 from docnats.worker.outcome import (
@@ -55,6 +56,7 @@ class Job:
         self.message: JobMessage = lease.message
         self._claim = Claim(lease, tools.bus, tools.lease_seconds)
         self._tools = tools
+        self._span = Span()
         self._stopped_by: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -69,7 +71,8 @@ class Job:
 
     def adopt(self, lease: Lease) -> None:
         """Go on with a new lease, when the queue delivers the job that is at work here."""
-        log.info("job %s: it came again, and is still at work here", self.job_id)
+        with about_job(self.message.batch, self.job_id):
+            log.info("job %s: it came again, and is still at work here", self.job_id)
         self._claim.adopt(lease)
 
     def _stop(self, reason: BaseException) -> None:
@@ -85,6 +88,18 @@ class Job:
         BusError
             NATS does not answer; see :meth:`leave`.
         """
+        batch, tracing = self.message.batch, self._tools.tracing
+        attributes = {"docnats.batch": batch, "docnats.job_id": self.job_id}
+        self._span = tracing.start(
+            "docnats.process",
+            attributes | {"docnats.worker": self._tools.worker},
+            kind=Kind.CONSUMER,
+            parent=self._claim.lease.headers,
+        )
+        with self._span, about_job(batch, self.job_id, self._span.trace_id):
+            await self._work_or_drop()
+
+    async def _work_or_drop(self) -> None:
         self._task = asyncio.current_task()
         keeping = asyncio.create_task(self._claim.keep())
         keeping.add_done_callback(self._end_of_claim)
@@ -144,8 +159,17 @@ class Job:
                 if await self._is_at_work_elsewhere():
                     raise
             else:
+                self._tell_of_start(running)
                 return running
         raise ClaimLost("somebody else writes its state all the time")
+
+    def _tell_of_start(self, running: JobRecord) -> None:
+        self._tools.observer.started(running)
+        if running.queued_at and running.started_at:
+            waited = (running.started_at - running.queued_at).total_seconds()
+            self._span.note(
+                {"docnats.queue_wait_seconds": waited, "docnats.attempt": running.attempt}
+            )
 
     async def _is_at_work_elsewhere(self) -> bool:
         record = await self._claim.read()
@@ -200,12 +224,16 @@ class Job:
     async def _settle(self, record: JobRecord) -> None:
         """Write the state a job ends or waits in; only the winner of that write tells the queue."""
         await self._write_patiently(record)
+        if record.error_type is not None:
+            self._span.fail(record.error_type, record.error or "")
         if record.terminal:
             await self._claim.lease.ack()
+            self._tools.observer.ended(record)
             self._tools.notes.add(self.message, record)
             log.info("job %s: %s (%s)", self.job_id, record.state, record.filename)
         else:
             log.warning("job %s: handed back: %s", self.job_id, record.error)
+            self._tools.observer.handed_back(record.error_type or "")
             await self._claim.lease.release(retry_delay(record.releases - 1))
 
     async def _write_patiently(self, record: JobRecord) -> None:
@@ -236,6 +264,7 @@ class Job:
                     raise ClaimLost("another worker has it now")
                 await self._claim.write(handed_back(record))
             await self._claim.lease.release()
+            self._tools.observer.handed_back("stopped")
         except (ClaimLost, JobEnded) as reason:
             await self._drop(reason)
 

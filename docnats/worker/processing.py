@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from docnats.names import DOCUMENT, PAGES, WORDS, result_key
 from docnats.parsing import ParseOptions
 from docnats.pool import ParserPool
 from docnats.processors import Processor, offered, package_version
+from docnats.telemetry import Tracing, WorkerObserver
 from docnats.worker.bisection import DEATHS
 from docnats.worker.claim import Claim
 from docnats.worker.document import (
@@ -63,6 +65,8 @@ class Tools:
     lease_seconds: float
     processors: Mapping[str, Processor] = field(default_factory=offered)
     chat: Chat | None = None
+    observer: WorkerObserver = field(default_factory=WorkerObserver)
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 class Processing:
@@ -107,14 +111,17 @@ class Processing:
             home = Path(folder)
             source = home / "document.pdf"
             clock = _Clock()
-            sha256 = await tools.transfer.fetch(message, source)
-            clock.lap("download_seconds")
+            with self._transfer("download", "docnats.download"):
+                sha256 = await tools.transfer.fetch(message, source)
+            size = source.stat().st_size
+            tools.observer.downloaded(clock.lap("download_seconds"), size)
             if not message.sha256:
                 tools.quarantine.check(message, sha256)
-            parsed = await self._parse_or_note(source, home, sha256)
-            clock.lap("parse_seconds")
+            with tools.tracing.start("docnats.parse"):
+                parsed = await self._parse_or_note(source, home, sha256)
+            seconds = clock.lap("parse_seconds")
+            tools.observer.parsed(seconds, parsed.pages, parsed.pages_failed)
             _refuse_unread(parsed)
-            size = source.stat().st_size
             record = record.but(
                 sha256=sha256,
                 bytes=size,
@@ -127,11 +134,22 @@ class Processing:
                 clock.lap("prompt_seconds")
             document = self._document(record, parsed, clock.laps, answered)
             await self._claim.confirm()
-            await self._store(home, document)
+            with self._transfer("upload", "docnats.store"):
+                await self._store(home, document)
         await tools.quarantine.remove(message, sha256)
         return record.but(
             state=JobState.DONE, result_key=result_key(record.job_id), finished_at=utc_now()
         )
+
+    @contextmanager
+    def _transfer(self, direction: str, span: str) -> Iterator[None]:
+        """Tell of a ``download`` or an ``upload``."""
+        with self._tools.tracing.start(span):
+            try:
+                yield
+            except Exception:
+                self._tools.observer.transfer_failed(direction)
+                raise
 
     async def _parse_or_note(self, source: Path, out_dir: Path, sha256: str) -> ParsedDocument:
         """Parse the document; if it kills the parser, note that for all workers."""
@@ -244,10 +262,13 @@ class Processing:
             **{part: folder / part for part in self._processor.parts},
             DOCUMENT: document,
         }
+        clock = _Clock()
         with ungrouped():
             async with asyncio.TaskGroup() as puts:
                 for part, content in contents.items():
                     puts.create_task(self._tools.transfer.store(self._message, part, content))
+        seconds = clock.lap("upload_seconds")
+        self._tools.observer.uploaded(seconds, (_size(content) for content in contents.values()))
 
 
 class _Clock:
@@ -255,10 +276,15 @@ class _Clock:
         self._last = asyncio.get_running_loop().time()
         self.laps: dict[str, float] = {}
 
-    def lap(self, name: str) -> None:
+    def lap(self, name: str) -> float:
         now = asyncio.get_running_loop().time()
-        self.laps[name] = round(now - self._last, 6)
+        self.laps[name] = seconds = round(now - self._last, 6)
         self._last = now
+        return seconds
+
+
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
 def _refuse_unread(parsed: ParsedDocument) -> None:

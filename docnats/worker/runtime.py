@@ -8,15 +8,18 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from docnats.bus import NatsBus, NatsObjects
-from docnats.config import LlmConfig, NatsConfig, ProcessingConfig, S3Config
+from docnats.backends import storage_for
+from docnats.bus import NatsBus
+from docnats.config import LlmConfig, NatsConfig, ProcessingConfig, S3Config, TelemetryConfig
 from docnats.config.machine import most_parsers
 from docnats.llm import Chat
 from docnats.pool import ParserPool
-from docnats.storage import Allowlist, ObjectStorage, PresignedHttp, S3Storage, Storage
+from docnats.storage import Allowlist, PresignedHttp, Storage
+from docnats.telemetry import tracing_for
 from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
+from docnats.worker.report import Report
 from docnats.worker.retries import Pause
 from docnats.worker.transfer import Transfer
 from docnats.worker.worker import GRACE_SECONDS, Worker, new_worker_id
@@ -32,6 +35,7 @@ async def run_worker(
     processing: ProcessingConfig | None = None,
     llm: LlmConfig | None = None,
     *,
+    telemetry: TelemetryConfig | None = None,
     parsers: int | None = None,
     grace: float = GRACE_SECONDS,
 ) -> None:
@@ -39,7 +43,7 @@ async def run_worker(
 
     Parameters
     ----------
-    s3, nats, processing, llm : optional
+    s3, nats, processing, llm, telemetry : optional
         Settings; by default those of the environment.
     parsers : int, optional
         Parser processes; by default one a core that this process may use, as far as there is
@@ -52,20 +56,26 @@ async def run_worker(
     StorageError, BusError
         A server cannot be reached at the start.
     ConfigError
-        A language model is configured, but its extra is not installed.
+        A language model is configured, but its extra is not installed; or metrics cannot be
+        served where they should.
     """
     s3 = s3 or S3Config()
     nats = nats or NatsConfig()
     processing = processing or ProcessingConfig()
     llm = llm or LlmConfig()
     chat = Chat(llm) if llm.configured else None
+    telemetry = telemetry or TelemetryConfig()
+    worker_id = new_worker_id()
+    report = Report(worker_id, telemetry)
     pool = ParserPool(
         parsers or most_parsers(),
         memory_limit=processing.memory_limit,
         preload=("docnats.parsing.preload",),
+        on_replaced=report.observer.parser_replaced,
     )
-    # The pool comes first: its start hides the environment, where S3 credentials may be.
+    # The pool comes early: its start hides the environment, where S3 credentials may be.
     async with (
+        report,
         pool,
         _own_storage(s3, nats, processing) as storage,
         PresignedHttp(s3) as http,
@@ -76,15 +86,11 @@ async def run_worker(
         if chat is not None:
             await opened.enter_async_context(chat)
         places = Allowlist(s3 if storage is None else s3.but(bucket_name=storage.bucket))
+        tracing = tracing_for("docnats-worker", telemetry)
         tools = Tools(
-            worker=new_worker_id(),
+            worker=worker_id,
             bus=bus,
-            transfer=Transfer(
-                storage,
-                http,
-                bus,
-                Allowlist(s3 if storage is None else s3.but(bucket_name=storage.bucket)),
-            ),
+            transfer=Transfer(storage, http, bus, places),
             pool=pool,
             quarantine=Quarantine(bus, processing.memory_limit),
             notes=ResultNotes(bus, llm.model),
@@ -93,8 +99,11 @@ async def run_worker(
             max_deliver=nats.max_deliver,
             lease_seconds=nats.ack_wait,
             chat=chat,
+            observer=report.observer,
+            tracing=tracing,
         )
         worker = Worker(tools, grace=grace)
+        report.begin(worker, pool.processes, bus, storage)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)
@@ -107,7 +116,10 @@ async def run_worker(
         )
         if storage is None:
             log.info("worker %s: no S3 credentials, works by presigned URLs only", tools.worker)
-        await worker.run()
+        try:
+            await worker.run()
+        finally:
+            await asyncio.to_thread(tracing.close)
 
 
 @asynccontextmanager
@@ -115,12 +127,10 @@ async def _own_storage(
     s3: S3Config, nats: NatsConfig, processing: ProcessingConfig
 ) -> AsyncIterator[Storage | None]:
     """Yield the worker's storage; None for one that has no S3 credentials."""
-    if not processing.use_s3_storage:
-        async with ObjectStorage(NatsObjects(nats)) as objects:
-            await objects.ensure_bucket()
-            yield objects
-    elif not s3.use_credentials:
+    if processing.use_s3_storage and not s3.use_credentials:
         yield None
-    else:
-        async with S3Storage(s3) as storage:
-            yield storage if await storage.has_credentials() else None
+        return
+    async with storage_for(s3, nats, processing) as storage:
+        if not processing.use_s3_storage:
+            await storage.ensure_bucket()
+        yield storage if await storage.has_credentials() else None

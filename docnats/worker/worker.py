@@ -74,6 +74,16 @@ class Worker:
             log.info("draining: %d jobs at work", len(self._jobs))
         self._draining.set()
 
+    @property
+    def at_work(self) -> int:
+        """How many jobs it has."""
+        return len(self._jobs)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more jobs."""
+        return self._draining.is_set()
+
     async def run(self) -> None:
         """Work until :meth:`drain` is called; then finish or hand back every job."""
         services = [
@@ -127,6 +137,7 @@ class Worker:
                 self._begin(lease)
 
     def _begin(self, lease: Lease) -> None:
+        self._tools.observer.leased(lease.attempt)
         if lease.lapsed:
             log.warning("job %s: its lease may be over", lease.message.request_id)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -51,6 +51,7 @@ class Queued:
     free_at: float = 0.0
     lease: FakeLease | None = None
     given_up: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def message(self) -> JobMessage:
@@ -63,6 +64,7 @@ class FakeLease:
 
     def __init__(self, bus: FakeBus, queued: Queued, message: JobMessage) -> None:
         self.message = message
+        self.headers = queued.headers
         self.attempt = queued.attempt
         self._bus = bus
         self._queued = queued
@@ -178,7 +180,11 @@ class FakeBus:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def publish(self, messages: Iterable[JobMessage]) -> None:
+    async def publish(
+        self,
+        messages: Iterable[JobMessage],
+        headers: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         messages = list(messages)
         for message in messages:
             if len(message.to_json()) > self._max_payload:
@@ -186,6 +192,8 @@ class FakeBus:
         for message in messages:
             if (message.batch, message.request_id) not in self.queue:
                 await self.put(message.batch, message.request_id, message.to_json())
+                queued = self.queue[message.batch, message.request_id]
+                queued.headers = (headers or {}).get(message.request_id, {})
 
     async def put(self, batch: str, job_id: str, data: bytes) -> None:
         """Put something on the queue, as any program may."""

@@ -105,6 +105,28 @@ async def test_a_published_job_arrives_as_it_was(bus: Bus) -> None:
     assert (lease.message, lease.attempt) == (sent, 1)
 
 
+async def test_what_travels_along_with_a_job_comes_again_with_it(bus: Bus) -> None:
+    traced, plain = message(), message()
+    headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    await bus.publish([traced, plain], {traced.request_id: headers})
+    first, second = await pull_all(bus, 2)
+    assert headers.items() <= first.headers.items()
+    assert "traceparent" not in second.headers
+    await first.release()
+    again = await pull_one(bus)
+    assert (again.message, again.attempt) == (traced, 2)
+    assert headers.items() <= again.headers.items()
+
+
+async def test_a_job_that_was_published_before_keeps_what_travels_along(bus: Bus) -> None:
+    """JetStream may still know the id of a job that is not on the queue any more."""
+    sent = message()
+    await bus.publish([sent])
+    await (await pull_one(bus)).ack()
+    await bus.publish([sent], {sent.request_id: {"traceparent": "00-a-b-01"}})
+    assert (await pull_one(bus)).headers["traceparent"] == "00-a-b-01"
+
+
 async def test_jobs_arrive_in_the_order_of_publication_and_never_more_than_asked(bus: Bus) -> None:
     sent = [message() for _ in range(7)]
     await bus.publish(sent)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,6 +152,48 @@ def test_health_says_what_is_wrong_by_its_status(home: Path) -> None:
     done = run("health", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["healthy"] is True
+
+
+def test_health_reports_servers_that_are_away_instead_of_giving_up(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:9")
+    monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nobodys")
+    done = run("health", "--json")
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert told["healthy"] is False
+    parts = {part["name"]: part for part in told["parts"]}
+    assert list(parts) == ["s3", "nats", "workers"]
+    for part in parts.values():
+        assert part["healthy"] is False
+        assert part["seconds"] > 0
+        assert "127.0.0.1:9" in part["detail"]
+    shown = run("health")
+    assert (shown.returncode, shown.stdout.count("BAD")) == (1, 3)
+
+
+def test_a_worker_whose_metrics_port_is_taken_says_so_before_it_connects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:9")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("DOCNATS_METRICS_PORT", str(port))
+        done = run("worker")
+    assert done.returncode == 2
+    assert f"another process listens at 127.0.0.1:{port}" in " ".join(done.stderr.split())
+    wrong = run("worker", "--log-format", "xml")
+    assert (wrong.returncode, "json" in wrong.stderr) == (2, True)
+
+
+def test_submit_serves_metrics_meanwhile(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(text_pdf())
+    done = run("submit", tmp_path / "a.pdf", "--json", "--metrics-port", "0")
+    assert json.loads(done.stdout)["state"] == "done"
+    assert re.search(r"metrics at http://127\.0\.0\.1:\d+/metrics", done.stderr)
 
 
 def test_gc_shows_what_is_left_over_and_deletes_it_on_request(

@@ -271,7 +271,7 @@ async def test_a_failure_of_the_upload_as_a_whole_is_not_waited_for(
 ) -> None:
     """The bus is lost while jobs are queued: following says so instead of waiting for ever."""
 
-    async def lost(messages: object) -> None:
+    async def lost(messages: object, headers: object) -> None:
         raise DocnatsError("the bus is lost")
 
     monkeypatch.setattr(bus, "publish", lost)

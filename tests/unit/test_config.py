@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig
+from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig, TelemetryConfig
 from docnats.config.settings import Settings
 from docnats.errors import ConfigError
 
@@ -49,6 +49,8 @@ OUT_OF_RANGE = [
     (ProcessingConfig, "pages_per_range", 0, "from 1 to 10000"),
     (ProcessingConfig, "memory_limit", MIB, "from 536870912 to"),
     (ProcessingConfig, "max_uploads", 257, "from 1 to 256"),
+    (TelemetryConfig, "metrics_port", -1, "from 0 to 65535"),
+    (TelemetryConfig, "metrics_port", 65536, "from 0 to 65535"),
     (StackConfig, "start_timeout", 0, "from more than 0 to 600"),
 ]
 
@@ -88,6 +90,8 @@ NOT_USABLE = [
     (ProcessingConfig, "cleanup_on_error", 2, "true or false"),
     (ProcessingConfig, "presign", "perhaps", "true or false"),
     (ProcessingConfig, "debug", "release", "true or false"),
+    (TelemetryConfig, "metrics_host", "", "at least 1 character"),
+    (TelemetryConfig, "log_format", "xml", "'text' or 'json'"),
     (StackConfig, "home", 3, "path"),
     (StackConfig, "nats_server", "/no/such/file", "a file that exists"),
     (StackConfig, "s3_server", __file__, "an executable file"),

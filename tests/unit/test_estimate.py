@@ -250,7 +250,7 @@ async def test_an_estimate_that_is_cancelled_cancels_its_jobs(
 ) -> None:
     queued, publish = asyncio.Event(), bus.publish
 
-    async def watched(messages: Sequence[JobMessage]) -> None:
+    async def watched(messages: Sequence[JobMessage], headers: object) -> None:
         await publish(messages)
         queued.set()
 

@@ -21,6 +21,7 @@ from docnats.models import JobMessage, JobRecord, JobState, utc_now
 from docnats.names import raw_key, result_key, result_part
 from docnats.parsing import PageError, RangeResult
 from docnats.storage import Allowlist, StoredObject
+from docnats.telemetry import Tracing, WorkerObserver
 from docnats.worker import job as job_module
 from docnats.worker.job import Job, Tools
 from docnats.worker.known import ResultNotes
@@ -67,6 +68,8 @@ class World:
         self.quarantine = Quarantine(self.bus, 2 << 30)
         self.notes = ResultNotes(self.bus)
         self.pause = Pause()
+        self.observer = WorkerObserver()
+        self.tracing = Tracing()
         self.message = JobMessage.model_validate(
             {
                 "request_id": JOB,
@@ -126,6 +129,8 @@ class World:
             config=ProcessingConfig(),
             max_deliver=3,
             lease_seconds=30,
+            observer=self.observer,
+            tracing=self.tracing,
         )
 
     async def work(self) -> JobRecord:

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 import docnats
-from docnats.config import LlmConfig, NatsConfig, ProcessingConfig, S3Config, StackConfig
+from docnats.config import (
+    LlmConfig,
+    NatsConfig,
+    ProcessingConfig,
+    S3Config,
+    StackConfig,
+    TelemetryConfig,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,7 +76,14 @@ except docnats.DocnatsError as error:
 
 def test_every_environment_variable_is_documented() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    for model in (S3Config, NatsConfig, ProcessingConfig, LlmConfig, StackConfig):
+    for model in (
+        S3Config,
+        NatsConfig,
+        ProcessingConfig,
+        LlmConfig,
+        StackConfig,
+        TelemetryConfig,
+    ):
         for names in model.variables().values():
             for name in names:
                 assert f"`{name}`" in page, f"{model.__name__}: {name}"

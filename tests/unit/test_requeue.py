@@ -128,7 +128,7 @@ async def test_a_letter_stays_while_its_new_job_is_not_on_the_queue(
     await give_up(bus, storage)
     (letter,) = await service.dead_letters()
 
-    async def refuse(messages: object) -> None:
+    async def refuse(messages: object, headers: object) -> None:
         raise BusError("the server is gone")
 
     monkeypatch.setattr(bus, "publish", refuse)

@@ -190,7 +190,7 @@ async def test_a_client_that_is_closed_settles_what_it_has_not_sent(
 async def test_a_sending_that_fails_says_why_in_the_rows(
     client: S3DocumentClient, bus: FakeBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refused(messages: Iterable[JobMessage]) -> None:
+    async def refused(messages: Iterable[JobMessage], headers: object) -> None:
         raise BusError("NATS takes nothing")
 
     monkeypatch.setattr(bus, "publish", refused)
@@ -270,7 +270,7 @@ async def test_a_worker_that_is_faster_than_the_sender_keeps_the_job(
 ) -> None:
     publish = bus.publish
 
-    async def taken_at_once(messages: Iterable[JobMessage]) -> None:
+    async def taken_at_once(messages: Iterable[JobMessage], headers: object) -> None:
         messages = list(messages)
         await publish(messages)
         for told in messages:
@@ -297,7 +297,7 @@ async def test_a_job_cancelled_around_its_publication_is_neither_queued_nor_stor
     publish, drop = bus.publish, bus.drop_queued
     told: list[JobMessage] = []
 
-    async def cancelled_too(messages: Iterable[JobMessage]) -> None:
+    async def cancelled_too(messages: Iterable[JobMessage], headers: object) -> None:
         told.extend(messages)
         if moment == "before":
             await client.cancel([bus.records[m.batch, m.request_id].record for m in told])
