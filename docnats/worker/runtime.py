@@ -47,6 +47,8 @@ async def run_worker(
     ------
     StorageError, BusError
         A server cannot be reached at the start.
+    StackError
+        The parser processes do not start, or not in the sandbox that is required.
     """
     s3 = s3 or S3Config()
     nats = nats or NatsConfig()
@@ -55,6 +57,8 @@ async def run_worker(
         parsers or most_parsers(),
         memory_limit=processing.memory_limit,
         preload=("docnats.parsing.preload",),
+        sandbox=processing.sandbox,
+        readable=processing.sandbox_read,
     )
     # The pool comes first: its start hides the environment, where S3 credentials may be.
     async with pool, S3Storage(s3) as storage, PresignedHttp(s3) as http, NatsBus(nats) as bus:
