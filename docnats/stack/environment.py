@@ -11,9 +11,24 @@ from pydantic import AliasChoices, SecretStr
 
 from docnats.config import NatsConfig, S3Config
 
-__all__ = ["nats_from", "nats_variables", "s3_from", "s3_variables", "worker_environment"]
+__all__ = [
+    "bare_environment",
+    "nats_from",
+    "nats_variables",
+    "s3_from",
+    "s3_variables",
+    "worker_environment",
+]
+
+_OF_PYTHON = ("DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TZ")
+"""What an interpreter may need to start."""
 
 _PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+
+
+def bare_environment() -> dict[str, str]:
+    """Return what of this process's environment is for a program that needs no credentials."""
+    return {name: os.environ[name] for name in _OF_PYTHON if name in os.environ}
 
 
 def s3_variables(config: S3Config) -> dict[str, str]:
