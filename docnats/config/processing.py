@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from docnats.config.settings import GIB, MIB, Settings
 
@@ -45,6 +48,13 @@ class ProcessingConfig(Settings):
         environment ``DOCNATS_OUTAGE_LIMIT``.
     reuse_results : bool
         Answer documents that were processed before from the earlier result.
+    sandbox : {"auto", "require", "off"}
+        Whether parser processes give up their rights to the network and to files; with
+        ``require`` a worker does not start where the kernel lacks something; environment
+        ``DOCNATS_SANDBOX``.
+    sandbox_read : tuple of Path
+        Files and folders that parser processes may read besides Python's and their own, for
+        example a model's; environment ``DOCNATS_SANDBOX_READ``, separated as in ``PATH``.
     debug : bool
         Log more; environment ``DEBUG``.
 
@@ -77,6 +87,12 @@ class ProcessingConfig(Settings):
         OUTAGE_LIMIT, gt=0, le=7 * 24 * 3600, validation_alias=AliasChoices("DOCNATS_OUTAGE_LIMIT")
     )
     reuse_results: bool = Field(True, validation_alias=AliasChoices("DOCNATS_REUSE_RESULTS"))
+    sandbox: Literal["auto", "require", "off"] = Field(
+        "auto", validation_alias=AliasChoices("DOCNATS_SANDBOX")
+    )
+    sandbox_read: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), validation_alias=AliasChoices("DOCNATS_SANDBOX_READ")
+    )
     debug: bool = Field(False, validation_alias=AliasChoices("DEBUG"))
 
     @model_validator(mode="after")
@@ -87,3 +103,17 @@ class ProcessingConfig(Settings):
                 "(DOCNATS_PRESIGN), or use_s3_storage=False (USE_S3_STORAGE)"
             )
         return self
+
+    @field_validator("sandbox_read", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return list(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+    @field_validator("sandbox_read")
+    @classmethod
+    def _check_paths(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        paths = tuple(path.expanduser() for path in value)
+        missing = [str(path) for path in paths if not path.exists()]
+        if missing:
+            raise ValueError(f"must be files and folders that exist; not so: {', '.join(missing)}")
+        return paths

@@ -8,9 +8,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import ModuleType
 from typing import Any
+
+from docnats.pool.answers import AnswerReader
 
 __all__ = ["clean_context", "ensure_server"]
 
@@ -56,6 +59,13 @@ class _Process(ForkServerProcess):
 
 class _Context(ForkServerContext):
     Process = _Process
+
+    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - multiprocessing's
+        """Return a pipe that may lead from a process that is not to be trusted."""
+        reader, writer = super().Pipe(duplex)
+        if duplex:
+            return reader, writer
+        return AnswerReader(os.dup(reader.fileno()), writable=False), writer
 
 
 def clean_context(preload: Sequence[str]) -> ForkServerContext:

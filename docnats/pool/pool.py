@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pebble import ProcessExpired
 
 from docnats.errors import ErrorType, ParseError, StackError
+from docnats.pool.child import Confinement
 from docnats.pool.forkserver import clean_context, ensure_server
+from docnats.pool.sandbox import Protections, python_folders
 from docnats.pool.slot import Slot
 
 __all__ = ["ParserPool"]
@@ -36,7 +40,7 @@ class ParserPool:
 
     Such a fault costs the task at work in that process and nothing else. The processes
     share neither the environment of this one nor its main module, write no core dumps, and
-    end when this one does, however it ends.
+    end when this one does, however it ends. They are in a sandbox: see ``docs/sandbox.md``.
 
     Parameters
     ----------
@@ -51,6 +55,18 @@ class ParserPool:
         server that does this, so the first pool decides.
     on_replaced : callable
         Told why, whenever a process gives place to another: one of :class:`~docnats.pool.Spent`.
+    sandbox : {"auto", "require", "off"}
+        Whether the processes give up their rights to the network and to files; ``auto`` goes
+        on, with a warning, where the kernel lacks something.
+    readable : sequence of Path
+        Files and folders that tasks read besides Python's and the workspace.
+    workspace : Path, optional
+        An existing folder in which tasks may write; by default one that ends with the pool.
+
+    Attributes
+    ----------
+    workspace : Path
+        The folder in which tasks may write; all of them may read what is in it.
 
     Notes
     -----
@@ -74,14 +90,23 @@ class ParserPool:
         max_tasks: int = 200,
         preload: Sequence[str] = (),
         on_replaced: Callable[[str], None] = lambda _: None,
+        sandbox: Literal["auto", "require", "off"] = "auto",
+        readable: Sequence[Path] = (),
+        workspace: Path | None = None,
     ) -> None:
         self.processes = processes
+        self.workspace = workspace or Path()
+        self._own_workspace = workspace is None
         self._memory_limit = memory_limit
         self._max_tasks = max_tasks
         self._on_replaced = on_replaced
+        self._sandbox = sandbox
+        self._readable = (*python_folders(), *map(os.fspath, readable))
         self._context = clean_context(["docnats.pool", *preload])
         self._cleanup = ExitStack()
         self._folder = Path()
+        self._numbers = itertools.count()
+        self._told: Protections | None = None
         self._idle: asyncio.Queue[Slot] = asyncio.Queue()
         self._slots: set[Slot] = set()
         self._callers: set[asyncio.Task[Any]] = set()
@@ -94,10 +119,14 @@ class ParserPool:
         Raises
         ------
         StackError
-            They do not start; this program's stderr says why.
+            They do not start, and this program's stderr says why; or the sandbox is required
+            and the kernel lacks something.
         """
         folder = tempfile.TemporaryDirectory(prefix="docnats-parsers-")
         self._folder = Path(self._cleanup.enter_context(folder))
+        if self._own_workspace:
+            self.workspace = self._folder / "work"
+            self.workspace.mkdir(mode=0o700)
         ensure_server()
         try:
             async with asyncio.TaskGroup() as group:
@@ -108,6 +137,8 @@ class ParserPool:
             if not isinstance(failure, ExceptionGroup):
                 raise
             cause = failure.exceptions[0]
+            if isinstance(cause, StackError):
+                raise cause from None
             msg = f"the parser processes do not start, see the lines above: {cause!r}"
             raise StackError(msg) from cause
         return self
@@ -197,20 +228,42 @@ class ParserPool:
         self._slots.discard(spent)
 
     async def _add_slot(self) -> None:
-        slot = Slot(
-            self._context,
-            memory_limit=self._memory_limit,
-            max_tasks=self._max_tasks,
-            folder=self._folder,
-        )
+        slot = Slot(self._context, self._confinement(), max_tasks=self._max_tasks)
         self._slots.add(slot)
         try:
-            await asyncio.to_thread(slot.start)
+            self._judge(await asyncio.to_thread(slot.start))
         except BaseException:
             self._slots.discard(slot)
             await asyncio.to_thread(slot.stop)
             raise
         self._idle.put_nowait(slot)
+
+    def _confinement(self) -> Confinement:
+        number = next(self._numbers)
+        return Confinement(
+            memory_limit=self._memory_limit,
+            stderr=str(self._folder / f"{number}.log"),
+            temporary=str(self._folder / f"{number}.tmp"),
+            readable=self._readable,
+            writable=(os.fspath(self.workspace),),
+            sandboxed=self._sandbox != "off",
+        )
+
+    def _judge(self, protections: Protections) -> None:
+        """Refuse a process that lacks protections if they are required; else tell of them."""
+        missing = "; ".join(protections.missing)
+        if missing and self._sandbox == "require":
+            msg = f"the parsers' sandbox is required, and the kernel does not give all: {missing}"
+            raise StackError(f"{msg} (DOCNATS_SANDBOX)")
+        if protections == self._told:
+            return
+        self._told = protections
+        if self._sandbox == "off":
+            log.warning("the parsers' sandbox is off (DOCNATS_SANDBOX)")
+            return
+        log.info("the parsers' sandbox has: %s", "; ".join(protections.active) or "nothing")
+        if missing:
+            log.warning("the parsers' sandbox does NOT have: %s", missing)
 
     async def close(self) -> None:
         """Cancel what still runs or waits, and kill all processes."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
+import pickle
+import shutil
 import signal
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -15,8 +16,11 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from docnats.config.machine import cores
 from docnats.errors import ErrorType, ParseError
 from docnats.pool import child
+from docnats.pool.child import Confinement
+from docnats.pool.sandbox import Protections
 
 __all__ = ["Slot", "Spent"]
 
@@ -31,8 +35,6 @@ MAX_RESIDENT = 600_000_000
 
 _LAST_WORDS = 300
 """Characters kept of what a process wrote before it died."""
-
-_numbers = itertools.count()
 
 
 class Spent(StrEnum):
@@ -57,12 +59,10 @@ class Slot:
     ----------
     context
         Starts the process.
-    memory_limit : int
-        Bytes of address space.
+    confinement : Confinement
+        What the process may use; its stderr and temporary folder go with the slot.
     max_tasks : int
         Tasks until the slot counts as spent.
-    folder : Path
-        Where the process's stderr goes.
 
     Attributes
     ----------
@@ -70,29 +70,27 @@ class Slot:
         Why another slot should take its place; None: it need not.
     """
 
-    def __init__(
-        self, context: BaseContext, *, memory_limit: int, max_tasks: int, folder: Path
-    ) -> None:
+    def __init__(self, context: BaseContext, confinement: Confinement, *, max_tasks: int) -> None:
         self.spent: Spent | None = None
         self._tasks_left = max_tasks
-        self._memory_limit = memory_limit
-        self._stderr = folder / f"{next(_numbers)}.log"
+        self._confinement = confinement
         self._pool = ProcessPool(
             max_workers=1,
             initializer=child.confine,
-            initargs=(memory_limit, str(self._stderr)),
+            initargs=(confinement,),
             context=context,
         )
 
-    def start(self) -> None:
-        """Start the process and wait until it works."""
-        self._pool.schedule(os.getpid).result(START_SECONDS)
+    def start(self) -> Protections:
+        """Start the process, wait until it works, and return how it is protected."""
+        return self._pool.schedule(child.protections).result(START_SECONDS)
 
     def stop(self) -> None:
         """Kill the process, whatever it does."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
-        self._stderr.unlink(missing_ok=True)
+        Path(self._confinement.stderr).unlink(missing_ok=True)
+        shutil.rmtree(self._confinement.temporary, ignore_errors=True)
 
     async def run(
         self, function: Callable[..., Any], args: tuple[object, ...], timeout: float
@@ -107,6 +105,8 @@ class Slot:
             The process died; see :meth:`cause_of_death`.
         BrokenProcessPool
             The process had died before.
+        ParseError
+            ``crashed``: what it sent is no result.
         """
         self._tasks_left -= 1
         try:
@@ -119,8 +119,14 @@ class Slot:
         except asyncio.CancelledError:
             self.spent = Spent.CANCELLED
             raise
-        except (ProcessExpired, BrokenProcessPool):
+        except ProcessExpired:
             self.spent = Spent.DIED
+            raise
+        except BrokenProcessPool as broken:
+            self.spent = Spent.DIED
+            if isinstance(broken.__cause__, pickle.PicklingError):
+                msg = f"what the parser process sent is no result: {broken.__cause__}"
+                raise ParseError(ErrorType.CRASHED, msg) from broken
             raise
         if resident > MAX_RESIDENT:
             self.spent = Spent.MEMORY
@@ -132,19 +138,21 @@ class Slot:
         self, function: Callable[..., Any], args: tuple[object, ...], timeout: float
     ) -> Any:
         try:
-            return self._pool.schedule(child.call, (function, args), timeout=timeout)
+            task = (function, args, timeout * cores())
+            return self._pool.schedule(child.call, task, timeout=timeout)
         except RuntimeError as error:
             raise BrokenProcessPool("the parser process died while it was idle") from error
 
     def cause_of_death(self, expired: ProcessExpired) -> ParseError:
         """Tell what the process died of, with its last words.
 
-        SIGPROF comes from a limit of processor time that a task has set for itself.
+        SIGPROF comes from a limit of processor time that a task has set for itself, SIGXCPU
+        from the one that all have.
         """
         code = expired.exitcode
         last_words = self._last_words()
         if code == child.OUT_OF_MEMORY or "bad_alloc" in last_words:
-            limit = f"{self._memory_limit / (1 << 20):,.0f} MiB"
+            limit = f"{self._confinement.memory_limit / (1 << 20):,.0f} MiB"
             return ParseError(
                 ErrorType.OUT_OF_MEMORY,
                 f"parsing needs more memory than the limit of {limit} (DOCNATS_MEMORY_LIMIT)",
@@ -156,7 +164,7 @@ class Slot:
                 "or the container ran out of memory: give it more, or use fewer processes",
                 transient=True,
             )
-        if code == -signal.SIGPROF:
+        if code in (-signal.SIGPROF, -signal.SIGXCPU):
             return ParseError(ErrorType.TIMEOUT, "parsing needs too much processor time")
         how = f"of {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
         message = f"the parser process died {how}"
@@ -164,7 +172,7 @@ class Slot:
 
     def _last_words(self) -> str:
         try:
-            with self._stderr.open("rb") as file:
+            with Path(self._confinement.stderr).open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 4 * _LAST_WORDS))
                 text = file.read().decode(errors="replace")

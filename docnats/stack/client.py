@@ -13,11 +13,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from docnats.errors import StackError
+from docnats.stack.environment import bare_environment
 from docnats.stack.supervisor.child import STOP_GRACE
 from docnats.stack.supervisor.loop import SHUTDOWN_LIMIT
 
@@ -48,14 +49,14 @@ class Command:
     ----------
     argv : sequence of str
     env : mapping of str to str
-        The whole environment; nothing is inherited.
+        The whole environment, credentials among it; nothing is inherited.
     cwd : Path
     leftovers : sequence of Path
         Files to remove once the process has ended, because it may not do so itself.
     """
 
     argv: Sequence[str]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     cwd: Path
     leftovers: Sequence[Path] = ()
 
@@ -381,6 +382,7 @@ def _run_detached(
             stdout=output,
             stderr=output,
             cwd="/",
+            env=bare_environment(),
             start_new_session=True,
             pass_fds=(listener, *inherit),
             timeout=ANSWER_TIMEOUT,

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, SecretStr
 from docnats.config import NatsConfig, S3Config
 
 __all__ = [
+    "bare_environment",
     "nats_from",
     "nats_variables",
     "s3_from",
@@ -19,6 +20,9 @@ __all__ = [
     "storage_variables",
     "worker_environment",
 ]
+
+_OF_PYTHON = ("DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TZ")
+"""What an interpreter may need to start."""
 
 _PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 
@@ -29,6 +33,11 @@ USE_S3 = "USE_S3_STORAGE"
 def storage_variables(s3: S3Config | None) -> dict[str, str]:
     """Return the variables that tell where documents are; None: in the NATS Object Store."""
     return {USE_S3: "false"} if s3 is None else s3_variables(s3)
+
+
+def bare_environment() -> dict[str, str]:
+    """Return what of this process's environment is for a program that needs no credentials."""
+    return {name: os.environ[name] for name in _OF_PYTHON if name in os.environ}
 
 
 def s3_variables(config: S3Config) -> dict[str, str]:

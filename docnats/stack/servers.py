@@ -20,6 +20,7 @@ from docnats.stack.binaries import S3Backend, S3Binary, find_nats_server, find_s
 from docnats.stack.client import Command
 from docnats.stack.home import Home
 from docnats.stack.named import NamedServers
+from docnats.stack.security import security_files
 
 if TYPE_CHECKING:
     from docnats.storage import S3Storage
@@ -280,7 +281,8 @@ class SeaweedServer(_S3Server):
         """Write identities and signing keys, and return what to run."""
         directory = self._home.s3
         self._home.write(directory / "identities.json", json.dumps(self._identities()))
-        self._home.write(directory / "security.toml", self._security())
+        for name, text in security_files(self._secrets, self.services, HOST).items():
+            self._home.write(directory / name, text)
         (directory / "data").mkdir(mode=0o700, exist_ok=True)
         http = dict(zip(self.services, self._ports[:5], strict=True))
         grpc = dict(zip(self.services, self._ports[5:], strict=True))
@@ -315,12 +317,6 @@ class SeaweedServer(_S3Server):
         }
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
         return {"identities": [{"name": "docnats", "credentials": [key], "actions": actions}]}
-
-    def _security(self) -> str:
-        """Return the keys without which the filer serves objects to anybody."""
-        tables = ("signing", "signing.read", "filer_signing", "filer_signing.read")
-        keys = (f'[jwt.{table}]\nkey = "{self._secrets[f"weed_{table}"]}"\n' for table in tables)
-        return "".join(keys) + "[filer.expose_directory_metadata]\nenabled = false\n"
 
 
 def s3_server(home: Home, binary: S3Binary, base: S3Config) -> MinioServer | SeaweedServer:

@@ -107,7 +107,7 @@ class Processing:
         message, tools = self._message, self._tools
         tools.transfer.check(message)
         tools.quarantine.check(message, message.sha256)
-        with tempfile.TemporaryDirectory(prefix="docnats-job-") as folder:
+        with tempfile.TemporaryDirectory(prefix="docnats-job-", dir=tools.pool.workspace) as folder:
             home = Path(folder)
             source = home / "document.pdf"
             clock = _Clock()

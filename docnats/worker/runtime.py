@@ -55,6 +55,8 @@ async def run_worker(
     ------
     StorageError, BusError
         A server cannot be reached at the start.
+    StackError
+        The parser processes do not start, or not in the sandbox that is required.
     ConfigError
         A language model is configured, but its extra is not installed; or metrics cannot be
         served where they should.
@@ -72,6 +74,8 @@ async def run_worker(
         memory_limit=processing.memory_limit,
         preload=("docnats.parsing.preload",),
         on_replaced=report.observer.parser_replaced,
+        sandbox=processing.sandbox,
+        readable=processing.sandbox_read,
     )
     # The pool comes early: its start hides the environment, where S3 credentials may be.
     async with (

@@ -283,5 +283,5 @@ async def test_a_document_that_finds_no_room_on_a_workers_disk_waits_alone_until
         jobs = (await following).records()
         assert {job.filename: job.error for job in jobs if job.state is not JobState.DONE} == {}
     async with asyncio.timeout(LIMIT):
-        while list(small_disk.glob("docnats-job-*")):  # noqa: ASYNC110 - as above
+        while list(small_disk.rglob("docnats-job-*")):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.1)

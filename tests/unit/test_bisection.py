@@ -347,7 +347,7 @@ async def test_a_real_endless_page_is_named_and_the_others_read(
 ) -> None:
     source = tmp_path / "document.pdf"
     source.write_bytes(fan_out(10, {3}))
-    async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD) as pool:
+    async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD, workspace=tmp_path) as pool:
         parsed = await parse_really(pool, source, tmp_path)
     says = "this page takes too long: parsing needs too much processor time"
     assert parsed.page_errors == (PageError(3, says),)
@@ -376,7 +376,7 @@ async def test_a_document_whose_process_was_killed_is_read_whole_by_the_next(
 ) -> None:
     source = tmp_path / "document.pdf"
     source.write_bytes(text_pdf(pages))
-    async with KilledOnce(1, memory_limit=1 << 30, preload=PRELOAD) as pool:
+    async with KilledOnce(1, memory_limit=1 << 30, preload=PRELOAD, workspace=tmp_path) as pool:
         pool.pages = pages
         parsed = await parse_really(pool, source, tmp_path)
     assert (pool.killed, parsed.pages, parsed.pages_failed) == (True, pages, 0)
@@ -389,7 +389,7 @@ async def test_documents_go_on_while_another_has_endless_pages(
     impatient: None, tmp_path: Path
 ) -> None:
     """It has one of two processes: it is far from its end when 40 others have ended."""
-    async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD) as pool:
+    async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD, workspace=tmp_path) as pool:
 
         async def parse(name: str, content: bytes) -> ParsedDocument:
             folder = tmp_path / name
@@ -412,7 +412,7 @@ async def test_real_pages_that_eat_memory_are_named_and_the_others_read(
 ) -> None:
     source = tmp_path / "document.pdf"
     source.write_bytes(text_pdf(10, bombs=bombs))
-    async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD) as pool:
+    async with ParserPool(2, memory_limit=1 << 30, preload=PRELOAD, workspace=tmp_path) as pool:
         document = await parse_really(pool, source, tmp_path)
     assert failed(document) == sorted(bombs)
     rows = pq.read_table(tmp_path / names.PAGES).to_pylist()

@@ -75,7 +75,7 @@ class Parser:
 
     def end(self, content: bytes) -> ErrorType | None:
         """Return how a document failed, or None; anything unforeseen is raised."""
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=self._pool.workspace) as folder:
             source = Path(folder) / "document.pdf"
             source.write_bytes(content)
             try:

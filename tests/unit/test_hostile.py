@@ -51,7 +51,9 @@ async def test_every_hostile_file_ends_as_it_should(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Limits, "page_cpu_seconds", lambda *_: CPU_SECONDS)
-    async with ParserPool(2, memory_limit=MEMORY_LIMIT, preload=PRELOAD) as pool:
+    async with ParserPool(
+        2, memory_limit=MEMORY_LIMIT, preload=PRELOAD, workspace=tmp_path
+    ) as pool:
         room = asyncio.Semaphore(pool.processes)
 
         async def end(name: str) -> str:

@@ -41,6 +41,7 @@ class ScriptedPool:
 
     act: Callable[[], Awaitable[RangeResult]] | None = None
     processes: int = 2
+    workspace: Path | None = None
     calls: list[Any] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -65,6 +65,16 @@ async def parse(pool: ParserPool, name: str, out_dir: Path, seconds: float) -> l
     return results
 
 
+def _pool(workspace: Path) -> ParserPool:
+    return ParserPool(
+        2,
+        memory_limit=MEMORY_LIMIT,
+        preload=PRELOAD,
+        readable=[Path(CORPUS)],
+        workspace=workspace,
+    )
+
+
 async def test_every_good_file_gives_all_its_pages_and_words(tmp_path: Path) -> None:
     expected = manifest("good")
     assert expected
@@ -84,7 +94,7 @@ async def test_every_good_file_gives_all_its_pages_and_words(tmp_path: Path) -> 
         )
         return None if agrees else f"{name}: {pages_written} pages, {words} words, {failed} failed"
 
-    async with ParserPool(2, memory_limit=MEMORY_LIMIT, preload=PRELOAD) as pool:
+    async with _pool(tmp_path) as pool:
         tasks = [
             compare(pool, name, tmp_path / str(number)) for number, name in enumerate(expected)
         ]
@@ -106,7 +116,7 @@ async def test_every_bad_file_ends_in_a_result_or_in_an_error_with_a_type(
             return error.error_type
         return "pages failed" if any(result.pages_failed for result in results) else "parsed"
 
-    async with ParserPool(2, memory_limit=MEMORY_LIMIT, preload=PRELOAD) as pool:
+    async with _pool(tmp_path) as pool:
         tasks = [outcome(pool, name, tmp_path / str(number)) for number, name in enumerate(names)]
         outcomes = dict(zip(names, await asyncio.gather(*tasks), strict=True))
         assert await pool.run(len, "still fit", timeout=BAD_SECONDS) == 9

@@ -26,14 +26,14 @@ Eventually = Callable[..., None]
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[ParserPool]:
-    async with ParserPool(2, memory_limit=LIMIT) as pool:
+async def pool(tmp_path: Path) -> AsyncIterator[ParserPool]:
+    async with ParserPool(2, memory_limit=LIMIT, workspace=tmp_path) as pool:
         yield pool
 
 
 @pytest.fixture
-async def single() -> AsyncIterator[ParserPool]:
-    async with ParserPool(1, memory_limit=LIMIT) as pool:
+async def single(tmp_path: Path) -> AsyncIterator[ParserPool]:
+    async with ParserPool(1, memory_limit=LIMIT, workspace=tmp_path) as pool:
         yield pool
 
 
@@ -178,7 +178,7 @@ async def test_a_process_that_keeps_too_much_memory_is_replaced(
 async def test_closing_kills_what_runs_and_cancels_what_waits(
     tmp_path: Path, eventually: Eventually
 ) -> None:
-    async with ParserPool(1, memory_limit=LIMIT) as pool:
+    async with ParserPool(1, memory_limit=LIMIT, workspace=tmp_path) as pool:
         running, waiting = (
             asyncio.create_task(
                 pool.run(misbehaviour.touch_and_hang, str(tmp_path / name), timeout=PATIENCE)
@@ -201,14 +201,16 @@ async def test_a_process_has_no_main_module_no_core_dump_and_no_input(pool: Pars
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_a_killed_fork_server_is_replaced_by_one_without_credentials(
-    single: ParserPool, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    parser = psutil.Process(await single.run(os.getpid, timeout=PATIENCE))
-    parser.parent().kill()
-    await asyncio.to_thread(eventually, lambda: _has_ended(parser))
-    assert await single.run(len, "next", timeout=PATIENCE) == 4
-    environment = await single.run(misbehaviour.initial_environment, timeout=PATIENCE)
+    # In the sandbox a process's environment is closed to all but root.
+    async with ParserPool(1, memory_limit=LIMIT, sandbox="off") as single:
+        parser = psutil.Process(await single.run(os.getpid, timeout=PATIENCE))
+        parser.parent().kill()
+        await asyncio.to_thread(eventually, lambda: _has_ended(parser))
+        assert await single.run(len, "next", timeout=PATIENCE) == 4
+        environment = await single.run(misbehaviour.initial_environment, timeout=PATIENCE)
     assert "AWS_SECRET_ACCESS_KEY" not in environment
     assert "AWS_SECRET_ACCESS_KEY" in os.environ, "the parent keeps its own"
 
@@ -219,7 +221,7 @@ from docnats.pool import ParserPool
 from tests import misbehaviour
 
 async def main():
-    async with ParserPool(2, memory_limit=1 << 30) as pool:
+    async with ParserPool(2, memory_limit=1 << 30, sandbox="off") as pool:
         await pool.run(misbehaviour.touch_and_hang, sys.argv[1], timeout=600)
 
 asyncio.run(main())

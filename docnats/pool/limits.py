@@ -1,0 +1,43 @@
+"""What of the machine a parser process may use, as the kernel enforces it."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+
+__all__ = ["FILE_SIZE", "OPEN_FILES", "allow_processor_time", "set_limits"]
+
+FILE_SIZE = 2 << 30
+"""Bytes of one file: results are a sixth of their document's size, and that is up to 2 GiB."""
+
+OPEN_FILES = 256
+"""Ten are in use at a time."""
+
+
+def set_limits(memory: int) -> None:
+    """Limit this process for good: address space, size and number of files, no core dumps."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_FSIZE, FILE_SIZE)
+    _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
+    if sys.platform == "linux":  # macOS does not enforce it
+        _lower(resource.RLIMIT_AS, memory)
+
+
+def allow_processor_time(seconds: float) -> None:
+    """Have the kernel end this process when it has worked for so much longer, in seconds.
+
+    It holds even if nobody watches the process; in steps of whole seconds.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    soft = math.ceil(time.process_time() + seconds)
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _lower(kind: int, limit: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(kind, (limit, limit))
