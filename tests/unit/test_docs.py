@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from pydantic import AliasChoices, Field
+
+import docnats
+from docnats.config.settings import GIB, Settings
+from docs.hooks import generate
 
 ROOT = Path(__file__).parents[2]
 NAMED_TEST = re.compile(r"`(?:(tests/[\w/]+\.py))?::(\w+)`")
+
+
+def documents() -> list[Path]:
+    """Return all documents of the repository."""
+    return [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
 
 
 def named_tests() -> list[tuple[str, str]]:
@@ -29,6 +40,69 @@ def test_a_promise_has_the_test_that_is_said_to_prove_it(path: str, name: str) -
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]:
+    for document in documents():
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_page_fills_in_what_it_asks_for() -> None:
+    """What the site shows, without building it."""
+    filled = {page: generate.fill(page.read_text()) for page in ROOT.glob("docs/**/*.md")}
+    assert not [page for page, text in filled.items() if "{{" in text]
+    settings = filled[ROOT / "docs/configuration.md"]
+    for model in generate.SETTINGS.values():
+        for name in model.model_fields:
+            assert f"| `{name}` |" in settings
+        for variables in model.variables().values():
+            assert all(f"`{variable}`" in settings for variable in variables)
+    errors = filled[ROOT / "docs/results.md"]
+    assert all(f"| `{error_type}` |" in errors for error_type in docnats.ErrorType)
+    assert "docnats dead-letters" in filled[ROOT / "docs/reference/cli.md"]
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    told = re.findall(
+        r"^::: docnats\.(\w+)$", (ROOT / "docs/reference/python.md").read_text(), re.M
+    )
+    assert set(docnats.__all__) <= set(told)
+
+
+def test_a_setting_says_its_variable_default_meaning_and_limits() -> None:
+    class Invented(Settings):
+        """Settings of nothing.
+
+        Parameters
+        ----------
+        first, second : int
+            Bytes of ``both`` | together;
+            environment ``DOCNATS_FIRST``.
+        """
+
+        first: int = Field(
+            2 * GIB, ge=1, le=4 * GIB, validation_alias=AliasChoices("DOCNATS_FIRST")
+        )
+        second: Literal["a", "b"] = "a"
+
+    rows = generate.settings_table(Invented).splitlines()[2:]
+    assert rows[0] == (
+        "| `first` | `DOCNATS_FIRST` | 2 GiB | Bytes of `both` \\| together (1 to 4 GiB) |"
+    )
+    assert (
+        rows[1]
+        == "| `second` | `DOCNATS_SECOND` | `a` | Bytes of `both` \\| together (`a` or `b`) |"
+    )
+
+
+def test_a_setting_that_no_docstring_tells_of_stops_the_build() -> None:
+    class Silent(Settings):
+        """Settings of nothing."""
+
+        depth: int = 3
+
+    with pytest.raises(ValueError, match="does not say what depth means"):
+        generate.settings_table(Silent)
+
+
+def test_a_page_that_asks_for_what_is_not_there_stops_the_build() -> None:
+    with pytest.raises(ValueError, match=r"settings Nothing.*known are settings \(S3Config"):
+        generate.fill("before\n\n{{ settings Nothing }}\n")
