@@ -18,7 +18,7 @@ DEPLOY = ROOT / "deploy"
 SECRETS = {
     "DOCNATS_NATS_USER": "docnats",
     # A number to nats-server, unless it is quoted.
-    "DOCNATS_NATS_PASSWORD": "12e4",
+    "DOCNATS_NATS_PASSWORD": "12k",
     "DOCNATS_S3_ACCESS_KEY": "docnats-access",
     "DOCNATS_S3_SECRET_KEY": "0123456789-secret",
 }

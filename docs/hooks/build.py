@@ -24,7 +24,7 @@ OUTSIDE = {
 }
 """Documents of the repository that are pages too, and under which name."""
 
-_LINK = re.compile(r"(?<=\]\()([^)#:]+)(?=[)#])")
+_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#:]+)(#[^)]*)?\)")
 _ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):<code>(~?)([\w.]+)</code>")
 
 
@@ -36,22 +36,31 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Fill in what is generated, and let links lead to pages in place of files."""
-    try:
-        markdown = fill(markdown)
-    except ValueError as error:
-        raise PluginError(f"{page.file.src_uri}: {error}") from error
-    here = next((s for s, name in OUTSIDE.items() if name == page.file.src_uri), None)
-    folder = posixpath.dirname(here or f"docs/{page.file.src_uri}")
+def on_page_markdown(
+    markdown: str, page: Page, config: MkDocsConfig, files: Files, **_: Any
+) -> str:
+    """Fill in what is generated, and let links lead to pages in place of files.
+
+    Of a link to a file that is no page of the site, such as an example, the text stays; one to
+    a file that is not there stays as it is, and mkdocs warns of it.
+    """
+    root = Path(config.config_file_path).parent
+    this = page.file.src_uri
+    source = next((s for s, name in OUTSIDE.items() if name == this), f"docs/{this}")
 
     def led(link: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(folder, link[1]))
-        known = OUTSIDE.get(target) or (target.removeprefix("docs/") if here else None)
-        start = posixpath.dirname(page.file.src_uri) or "."
-        return posixpath.relpath(known, start) if known else link[1]
+        text, target, anchor = link.groups(default="")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        file = files.get_file_from_path(OUTSIDE.get(path, path.removeprefix("docs/")))
+        if file is not None and file.inclusion.is_included():
+            start = posixpath.dirname(this) or "."
+            return f"[{text}]({posixpath.relpath(file.src_uri, start)}{anchor})"
+        return text if (root / path).exists() else link[0]
 
-    return _LINK.sub(led, markdown)
+    try:
+        return _LINK.sub(led, fill(markdown))
+    except ValueError as error:
+        raise PluginError(f"{this}: {error}") from error
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Literal, get_args, get_origin
 
+from docnats import config
 from docnats.cli.app import EPILOG
-from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig
 from docnats.config.settings import GIB, MIB, Settings
 from docnats.errors import ErrorType
 from docnats.service.explain import advice_on
@@ -22,7 +22,9 @@ from docnats.service.explain import advice_on
 __all__ = ["SETTINGS", "cli_page", "error_table", "fill", "parameters", "settings_table"]
 
 SETTINGS: Mapping[str, type[Settings]] = {
-    model.__name__: model for model in (S3Config, NatsConfig, ProcessingConfig, StackConfig)
+    name: model
+    for name, model in vars(config).items()
+    if isinstance(model, type) and issubclass(model, Settings)
 }
 
 _PLACE = re.compile(r"^\{\{ (\w+)(?: (\w+))? \}\}$", re.MULTILINE)

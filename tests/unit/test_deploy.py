@@ -16,8 +16,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from docnats.config import NatsConfig, ProcessingConfig, S3Config, machine
+from docnats.config import NatsConfig, machine
 from docnats.names import Names
+from docs.hooks.generate import SETTINGS
 from tests.deployment import (
     DEPLOY,
     ROOT,
@@ -33,9 +34,9 @@ from tests.deployment import (
 
 GIB = 1024**3
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|CREDENTIAL")
-SETTINGS = {
+VARIABLES = {
     variable
-    for model in (S3Config, NatsConfig, ProcessingConfig)
+    for model in SETTINGS.values()
     for names in model.variables().values()
     for variable in names
 }
@@ -226,7 +227,7 @@ def test_every_variable_is_one_that_docnats_reads() -> None:
     given = [variable["name"] for variable in container()["env"]]
     given += manifests()["ConfigMap"]["data"]
     given += compose()["services"]["worker"]["environment"]
-    assert {"NATS_PASSWORD", "AWS_SECRET_ACCESS_KEY"} <= set(given) <= SETTINGS
+    assert {"NATS_PASSWORD", "AWS_SECRET_ACCESS_KEY"} <= set(given) <= VARIABLES
 
 
 def test_a_deleted_pod_has_time_to_hand_its_jobs_back() -> None:

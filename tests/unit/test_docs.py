@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from pydantic import AliasChoices, Field
+from typer.main import get_command
 
 import docnats
+from docnats.cli.app import app
 from docnats.config.settings import GIB, Settings
 from docs.hooks import generate
 
@@ -104,5 +107,29 @@ def test_a_setting_that_no_docstring_tells_of_stops_the_build() -> None:
 
 
 def test_a_page_that_asks_for_what_is_not_there_stops_the_build() -> None:
-    with pytest.raises(ValueError, match=r"settings Nothing.*known are settings \(S3Config"):
+    with pytest.raises(ValueError, match=r"settings Nothing.*known are settings \(NatsConfig"):
         generate.fill("before\n\n{{ settings Nothing }}\n")
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Return the fenced code of a language in all documents, with the names of these."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [(file.name, code) for file in documents() for code in fence.findall(file.read_text())]
+
+
+def test_code_in_documents_is_python() -> None:
+    found = blocks("python")
+    assert len(found) > 20
+    for name, code in found:
+        compile(code, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_commands_in_documents_exist_with_their_options() -> None:
+    known = get_command(app).commands
+    lines = [line for _, code in blocks("sh") for line in code.splitlines()]
+    called = [re.match(r"(?:\.venv/bin/)?docnats ([\w-]+)(.*)", line) for line in lines]
+    found = [call for call in called if call]
+    assert len(found) >= 10
+    for call in found:
+        options = {name for param in known[call[1]].params for name in param.opts}
+        assert set(re.findall(r"(?<= )--[\w-]+", call[2].partition("|")[0])) <= options, call[0]
