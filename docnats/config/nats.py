@@ -26,14 +26,16 @@ class NatsConfig(Settings):
         One or more URLs; a comma-separated string is split. A ``user:password@`` or
         ``token@`` in a URL moves into the fields below. Environment ``NATS_URL``.
     user, password, token : str, optional
-        Environment ``NATS_USER``, ``NATS_PASSWORD``, ``NATS_TOKEN``.
+        How to log in: ``user`` and ``password``, or ``token``; environment
+        ``NATS_USER``, ``NATS_PASSWORD``, ``NATS_TOKEN``.
     nkey_file : Path, optional
         A file with the seed of a user's nkey; environment ``NATS_NKEY``. This and
         ``credentials_file`` need ``docnats[nkeys]``.
     credentials_file : Path, optional
         A ``.creds`` file, with a user's JWT and seed; environment ``NATS_CREDS``.
     ca_file : Path, optional
-        PEM file of a private certificate authority; environment ``NATS_CA``.
+        PEM file of a private certificate authority, by default the system's; environment
+        ``NATS_CA``.
     cert_file, key_file : Path, optional
         PEM files of this client's own certificate and its key, for mutual TLS; environment
         ``NATS_CERT`` and ``NATS_KEY``. With one of these three, or with ``tls://`` in a URL, a
@@ -44,9 +46,11 @@ class NatsConfig(Settings):
     namespace : str
         Separates installations on one cluster; environment ``DOCNATS_NAMESPACE``.
     replicas : {1, 3, 5}
-        Copies of every stream and bucket; environment ``DOCNATS_REPLICAS``.
-    connect_timeout, request_timeout : float
-        Seconds.
+        Copies of every stream and bucket, on as many servers; environment ``DOCNATS_REPLICAS``.
+    connect_timeout : float
+        Seconds to wait for a connection.
+    request_timeout : float
+        Seconds to wait for the answer to a request.
     ack_wait : float
         Seconds a lease lasts without renewal; environment ``DOCNATS_ACK_WAIT``.
     max_deliver : int

@@ -30,15 +30,19 @@ class S3Config(Settings):
     Parameters
     ----------
     endpoint_url : str, optional
-        For example ``"https://minio.example.org:9000"``; environment ``S3_ENDPOINT_URL``.
+        For example ``"https://s3.example.org:9000"``, by default that of AWS; environment
+        ``S3_ENDPOINT_URL``.
     bucket_name : str
-        Environment ``S3_BUCKET``.
+        Where everything is kept; made if it is not there. Environment ``S3_BUCKET``.
     region_name : str, optional
-        Environment ``AWS_DEFAULT_REGION`` or ``AWS_REGION``.
+        By default that of the AWS configuration; environment ``AWS_DEFAULT_REGION``
+        or ``AWS_REGION``.
     aws_access_key_id, aws_secret_access_key, aws_session_token : str, optional
-        Environment variables of the same names in capitals.
-    multipart_threshold, multipart_chunksize : int
-        Bytes. Files above the threshold are uploaded in parts of the chunk size.
+        By default the AWS credential chain; environment variables of the same names in capitals.
+    multipart_threshold : int
+        Bytes; larger files are uploaded in parts.
+    multipart_chunksize : int
+        Bytes of a part.
     max_concurrency : int
         Parts of one file in flight, and requests in flight for one client.
     addressing_style : {"auto", "path", "virtual"}
@@ -46,11 +50,14 @@ class S3Config(Settings):
     use_accelerate_endpoint : bool
         S3 Transfer Acceleration; AWS only.
     ca_bundle : Path, optional
-        PEM file of a private certificate authority; environment ``AWS_CA_BUNDLE``.
+        PEM file of a private certificate authority, by default the system's; environment
+        ``AWS_CA_BUNDLE``.
     proxy : str, optional
         URL of an HTTP proxy for S3 requests; ``HTTPS_PROXY`` is respected without it.
-    connect_timeout, read_timeout : float
-        Seconds.
+    connect_timeout : float
+        Seconds to wait for a connection.
+    read_timeout : float
+        Seconds to wait for the next bytes of an answer.
     max_attempts : int
         Tries of one request, the first included.
     presign_expiry : int

@@ -18,10 +18,11 @@ class StackConfig(Settings):
     Parameters
     ----------
     home : Path, optional
-        Data and logs of the default stack; environment ``DOCNATS_HOME``, else the user's
-        data directory.
+        Data and logs of the default stack, by default below the user's data directory;
+        environment ``DOCNATS_HOME``.
     nats_server, s3_server : Path, optional
-        Binaries to use; environment ``DOCNATS_NATS_SERVER`` and ``DOCNATS_S3_SERVER``.
+        Binaries to use, by default those found; environment ``DOCNATS_NATS_SERVER``
+        and ``DOCNATS_S3_SERVER``.
     start_timeout : float
         Seconds to wait for the servers to answer.
     """

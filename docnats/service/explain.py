@@ -15,7 +15,7 @@ from docnats.models import JobRecord, JobState
 from docnats.names import PAGES, part_key, result_key
 from docnats.storage import Storage
 
-__all__ = ["Explanation", "explain_jobs", "failure_of"]
+__all__ = ["Explanation", "advice_on", "explain_jobs", "failure_of"]
 
 _REASONS = 3
 """Pages whose fault is told in words; the others are named only."""
@@ -69,6 +69,11 @@ def failure_of(job: JobRecord) -> JobFailed | JobTimeout:
     return JobFailed(message, job_id=job.job_id, error_type=job.error_type)
 
 
+def advice_on(error_type: ErrorType) -> str:
+    """Return what to do about failed rows of a type, as far as the type alone tells."""
+    return _ADVICE[error_type]
+
+
 def _unwell(job: JobRecord) -> bool:
     return job.state in (JobState.FAILED, JobState.CANCELLED) or bool(job.pages_failed)
 
@@ -120,7 +125,7 @@ def _advice(job: JobRecord) -> str:
         return _NOT_UPLOADED
     if job.error_type is ErrorType.TOO_LARGE and job.attempt:
         return _TOO_MANY_PAGES
-    return _ADVICE[_type(job)]
+    return advice_on(_type(job))
 
 
 def _pages_named(error: str) -> tuple[int, ...]:
