@@ -23,7 +23,7 @@ class LlmConfig(Settings):
     model : str, optional
         Its name there; environment ``DOCNATS_LLM_MODEL``.
     api_key : SecretStr, optional
-        Environment ``DOCNATS_LLM_API_KEY``.
+        What the endpoint wants to know of us; environment ``DOCNATS_LLM_API_KEY``.
     context_size : int
         Tokens that prompt, text and answer may have together; environment
         ``DOCNATS_LLM_CONTEXT_SIZE``.
