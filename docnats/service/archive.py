@@ -196,7 +196,7 @@ class _Results:
     async def _add(self, storage: Storage, record: JobRecord, folder: Path) -> None:
         path = folder / record.job_id
         try:
-            for part in RESULT_PARTS:  # the last one is document.json
+            for part in (*record.parts, *RESULT_PARTS):  # the last one is document.json
                 key = part_key(record.result_key or "", part)
                 self.objects[key] = await hash_object(storage, key, path)
             self.versions.append(_made_by(await asyncio.to_thread(path.read_bytes)))
@@ -218,6 +218,7 @@ def _how(record: JobRecord) -> dict[str, JsonValue]:
         "processor": record.processor,
         "options": record.options,
         "processing_timeout": record.processing_timeout,
+        "custom_prompt": record.custom_prompt,
     }
 
 

@@ -39,11 +39,13 @@ SCHEMA = pa.schema(
         "started_at": _TIME,
         "finished_at": _TIME,
         "result_key": pa.string(),
+        "parts": pa.list_(pa.string()),
         "reused_from": pa.string(),
         "cleaned_at": _TIME,
         "processor": pa.string(),
         "processing_timeout": pa.float64(),
         "options": pa.string(),  # JSON: each processor has its own
+        "custom_prompt": pa.string(),
     }
 )
 

@@ -13,6 +13,7 @@ from docnats.checks import check_bus, check_storage, examine
 from docnats.config import TelemetryConfig
 from docnats.errors import BusError, DocnatsError
 from docnats.models import Health, PartHealth
+from docnats.processors import package_version
 from docnats.storage import Storage
 from docnats.telemetry import (
     Cached,
@@ -22,7 +23,6 @@ from docnats.telemetry import (
     alive,
     health_response,
 )
-from docnats.worker.versions import package_version
 
 if TYPE_CHECKING:
     from docnats.telemetry.metrics import Installation, WorkerMetrics

@@ -146,6 +146,8 @@ JSON = st.recursive(
             error=st.none() | st.text(),
             error_type=st.none() | st.sampled_from(ErrorType),
             options=st.dictionaries(st.text(), JSON),
+            parts=st.sampled_from([(), ("document.md",)]),
+            custom_prompt=st.none() | st.text(),
             bytes=st.none() | st.integers(0, 2**62),
             cleaned_at=st.none() | st.datetimes(timezones=st.just(UTC)),
         ),

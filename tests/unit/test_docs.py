@@ -107,7 +107,7 @@ def test_a_setting_that_no_docstring_tells_of_stops_the_build() -> None:
 
 
 def test_a_page_that_asks_for_what_is_not_there_stops_the_build() -> None:
-    with pytest.raises(ValueError, match=r"settings Nothing.*known are settings \(NatsConfig"):
+    with pytest.raises(ValueError, match=r"settings Nothing.*known are settings \(.*NatsConfig"):
         generate.fill("before\n\n{{ settings Nothing }}\n")
 
 

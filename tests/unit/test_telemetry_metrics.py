@@ -15,9 +15,6 @@ from docnats.models import JobRecord, JobState, utc_now
 from docnats.parsing import RangeResult
 from docnats.service import S3DocumentClient
 from docnats.telemetry.metrics import ClientMetrics, Installation, WorkerMetrics
-from tests.unit.test_client import bus as bus
-from tests.unit.test_client import client as client
-from tests.unit.test_client import storage as storage
 from tests.unit.test_job import DOCUMENT, JOB, ScriptedPool, World, hang, pages, raising
 from tests.unit.test_worker import until, working
 

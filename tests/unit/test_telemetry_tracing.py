@@ -25,9 +25,6 @@ from docnats.telemetry import Tracing, spans, tracing_for
 from docnats.worker.job import Job
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
-from tests.unit.test_client import bus as bus
-from tests.unit.test_client import client as client
-from tests.unit.test_client import storage as storage
 from tests.unit.test_job import ScriptedPool, World, raising
 
 
