@@ -143,20 +143,16 @@ class Processing:
             raise
 
     async def _parse(self, source: Path, out_dir: Path) -> ParsedDocument:
-        config, pool, seconds = (
-            self._tools.config,
-            self._tools.pool,
-            self._message.processing_timeout,
-        )
+        tools, seconds = self._tools, self._message.processing_timeout
         options = self._parse_options()
         if self._processor.whole:
-            return await parse_whole(pool, source, out_dir, options, seconds=seconds)
+            return await parse_whole(tools.pool, source, out_dir, options, seconds=seconds)
         return await parse_document(
-            pool,
+            tools.pool,
             source,
             out_dir,
             options,
-            pages_per_range=config.pages_per_range,
+            pages_per_range=tools.config.pages_per_range,
             seconds_for_bad_pages=seconds * BAD_PAGES_SHARE,
             on_progress=self._progress_teller(),
         )

@@ -19,9 +19,9 @@ from docnats.bus import (
     StoredJob,
     UrlRequest,
     Why,
+    schema,
 )
 from docnats.bus.entries import listed
-from docnats.bus.schema import HAND_BACKS
 from docnats.errors import BusError, StateConflict, UnreadableMessage
 from docnats.models import (
     DeadLetter,
@@ -130,7 +130,7 @@ class FakeBus:
         self._words: dict[str, tuple[float, GivenUp]] = {}
         self.poison: dict[str, Poison] = {}
         self.results: dict[str, KnownResult] = {}
-        self._deliveries = max_deliver + HAND_BACKS
+        self._deliveries = max_deliver + schema.HAND_BACKS
         self._max_payload = max_payload
         self._worker_ttl = worker_ttl
         self.foreign: set[str] = set()
