@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from nats.aio.msg import Msg
 
@@ -47,17 +47,28 @@ IDLE_SECONDS = 60.0
 """Time after which the server forgets a reader that went away."""
 
 _SECOND = 1_000_000_000
-_WHAT_IS_THERE = json.dumps({"batch": PULL_SIZE, "no_wait": True}).encode()
-_WHAT_IS_MISSING = json.dumps(
-    {"batch": PULL_SIZE, "expires": int(BEHIND_SECONDS * _SECOND)}
-).encode()
-_WHAT_COMES = json.dumps(
-    {
-        "batch": PULL_SIZE,
-        "expires": int(OPEN_SECONDS * _SECOND),
-        "idle_heartbeat": int(HEARTBEAT_SECONDS * _SECOND),
-    }
-).encode()
+
+
+class _Pull(NamedTuple):
+    """A request for messages: at most so many, looked at as soon as so many have come."""
+
+    payload: bytes
+    most: int
+    at_least: int
+
+    @classmethod
+    def of(cls, most: int, at_least: int, **body: object) -> Self:
+        return cls(json.dumps({"batch": most, **body}).encode(), most, at_least)
+
+
+_WHAT_IS_THERE = _Pull.of(PULL_SIZE, PULL_SIZE, no_wait=True)
+_ONE_MORE = _Pull.of(1, 1, expires=int(BEHIND_SECONDS * _SECOND))
+_WHAT_COMES = _Pull.of(
+    PULL_SIZE,
+    1,
+    expires=int(OPEN_SECONDS * _SECOND),
+    idle_heartbeat=int(HEARTBEAT_SECONDS * _SECOND),
+)
 
 
 async def current(
@@ -111,25 +122,26 @@ async def follow(
         newest = await _begin(connection, link, consumer, subject)
         try:
             seen = reached = 0
-            request, at_least = _WHAT_IS_THERE, PULL_SIZE
+            pull = _WHAT_IS_THERE
             while True:
-                await link.tell(f"$JS.API.CONSUMER.MSG.NEXT.{consumer}", request, inbox.subject)
-                end, ended = seen + PULL_SIZE, False
+                next_messages = f"$JS.API.CONSUMER.MSG.NEXT.{consumer}"
+                await link.tell(next_messages, pull.payload, inbox.subject)
+                end, ended = seen + pull.most, False
                 while seen < end and not ended:
-                    page, ended = await _page(link, inbox, at_least)
+                    page, ended = await _page(link, inbox, pull.at_least)
                     seen += len(page)
                     if page:
                         reached = _position(page[-1], seen)
                         yield page
-                if not ended or request is _WHAT_COMES:
+                if pull is _WHAT_COMES or (pull is _WHAT_IS_THERE and not ended):
                     continue
                 if reached < newest:
                     newest = await _newest(connection, stream, subject)  # it may be gone
-                if reached < newest:
-                    request = _WHAT_IS_MISSING
-                else:
+                if reached >= newest:
                     yield None
-                    request, at_least = _WHAT_COMES, 1
+                    pull = _WHAT_COMES
+                else:
+                    pull = _WHAT_IS_THERE if pull is _ONE_MORE else _ONE_MORE
         finally:
             with suppress(LinkLost):  # it is then forgotten after IDLE_SECONDS
                 await link.tell(f"$JS.API.CONSUMER.DELETE.{consumer}")

@@ -11,7 +11,6 @@ from docnats.parsing import PageError, RangeResult
 
 __all__ = [
     "DEATHS",
-    "OPEN_CPU_SECONDS",
     "TRIES",
     "Attempt",
     "Budget",
@@ -19,26 +18,10 @@ __all__ = [
     "OnProgress",
     "PageRange",
     "Ranges",
-    "page_cpu_seconds",
-    "time_limit",
 ]
 
 DEATHS = frozenset({ErrorType.CRASHED, ErrorType.TIMEOUT, ErrorType.OUT_OF_MEMORY})
 """Ends of a parser process that one page may be guilty of: the others can still be read."""
-
-OPEN_CPU_SECONDS = 30.0
-"""Processor time for opening a document: honest ones take 4 to 220 ms."""
-
-PAGE_CPU_SECONDS = 10.0
-"""Processor time for a page: 7 times what the slowest honest one takes (1.4 s)."""
-
-ALONE_CPU_SECONDS = 20.0
-"""The same for a page by itself, which is its second try as a rule."""
-
-RANGE_SECONDS = 120.0
-PAGE_SECONDS = 1.5
-"""Time limit of a range by the clock: enough for one that is all slowest honest pages. A page
-that never ends comes to its limit of processor time before, unless the machine is overloaded."""
 
 DEATH_SECONDS = 1.0
 """The least a death is taken to cost; so the time for them also bounds their number."""
@@ -79,16 +62,6 @@ class Death:
 
 
 Attempt = Callable[[int, int], Awaitable[RangeResult | Death]]
-
-
-def time_limit(pages: int) -> float:
-    """Return the seconds that a try of so many pages may take."""
-    return RANGE_SECONDS + PAGE_SECONDS * pages
-
-
-def page_cpu_seconds(pages: int) -> float:
-    """Return the processor time that each page may take in a try of so many pages."""
-    return ALONE_CPU_SECONDS if pages == 1 else PAGE_CPU_SECONDS
 
 
 @dataclass(slots=True)

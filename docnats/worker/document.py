@@ -14,7 +14,6 @@ from docnats.parsing import PageError, ParseOptions, RangeResult, Watch
 from docnats.pool import ParserPool
 from docnats.worker.bisection import (
     DEATHS,
-    OPEN_CPU_SECONDS,
     TRIES,
     Attempt,
     Budget,
@@ -22,9 +21,8 @@ from docnats.worker.bisection import (
     OnProgress,
     PageRange,
     Ranges,
-    page_cpu_seconds,
-    time_limit,
 )
+from docnats.worker.limits import OPEN_CPU_SECONDS, Limits
 
 __all__ = ["OnProgress", "PageRange", "ParsedDocument", "parse_document", "parse_whole"]
 
@@ -48,7 +46,7 @@ async def parse_document(
     options: ParseOptions,
     *,
     pages_per_range: int,
-    seconds_for_bad_pages: float,
+    limits: Limits,
     on_progress: OnProgress,
 ) -> ParsedDocument:
     """Parse a PDF into ``pages.parquet`` and ``words.parquet`` under ``out_dir``.
@@ -58,8 +56,8 @@ async def parse_document(
 
     Parameters
     ----------
-    seconds_for_bad_pages : float
-        What parser processes that die may take together.
+    limits : Limits
+        What the document may cost.
     on_progress : callable
         Called with the pages done, the pages there are and the page ranges that are being
         parsed, whenever a range begins or ends.
@@ -73,13 +71,13 @@ async def parse_document(
 
     async def attempt(first: int, count: int) -> RangeResult | Death:
         place = out_dir / f"page-{first:08d}"
-        seconds = page_cpu_seconds(count)
+        seconds = limits.page_cpu_seconds(count)
         watch = Watch(str(place), open_seconds=OPEN_CPU_SECONDS, page_seconds=seconds)
         args = (str(source), str(out_dir), first, count, options, watch)
-        return await _survive(pool, args, place, time_limit(count))
+        return await _survive(pool, args, place, limits.range_seconds(count))
 
     head = await _first_try(attempt, pages_per_range)
-    ranges = Ranges(head.page_count, Budget(seconds_for_bad_pages), on_progress)
+    ranges = Ranges(head.page_count, Budget(limits.bad_pages_seconds), on_progress)
     ranges.add(pages_per_range + 1, pages_per_range)
     if isinstance(head, Death):
         ranges.bury((1, min(pages_per_range, head.page_count)), head)
@@ -101,7 +99,7 @@ async def parse_document(
 
 
 async def parse_whole(
-    pool: ParserPool, source: Path, out_dir: Path, options: ParseOptions, *, seconds: float
+    pool: ParserPool, source: Path, out_dir: Path, options: ParseOptions, *, limits: Limits
 ) -> ParsedDocument:
     """Parse a PDF in one piece, with a processor that wants it so.
 
@@ -110,8 +108,8 @@ async def parse_whole(
 
     Parameters
     ----------
-    seconds : float
-        What each try may take.
+    limits : Limits
+        What the document may cost: each try may take all of the job's time.
 
     Raises
     ------
@@ -123,7 +121,7 @@ async def parse_whole(
         place = out_dir / "page-whole"
         watch = Watch(str(place), open_seconds=0, page_seconds=0)
         args = (str(source), str(out_dir), first, count, options, watch)
-        return await _survive(pool, args, place, seconds)
+        return await _survive(pool, args, place, limits.seconds)
 
     for tries_left in reversed(range(TRIES)):
         outcome = await attempt(1, options.max_pages)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import to_json
 
 from docnats import parsing
 from docnats.bus import Bus
@@ -30,6 +31,7 @@ from docnats.worker.document import (
     parse_whole,
 )
 from docnats.worker.known import ResultNotes
+from docnats.worker.limits import Limits
 from docnats.worker.outcome import stalled
 from docnats.worker.prompts import answer
 from docnats.worker.quarantine import Quarantine
@@ -37,9 +39,6 @@ from docnats.worker.retries import Pause
 from docnats.worker.transfer import Transfer
 
 __all__ = ["Processing", "Tools"]
-
-BAD_PAGES_SHARE = 0.5
-"""Part of a job's time limit that pages which kill the parser may use up."""
 
 READ_SECONDS = 600.0
 """For reading the texts of all pages back: some megabytes."""
@@ -143,17 +142,17 @@ class Processing:
             raise
 
     async def _parse(self, source: Path, out_dir: Path) -> ParsedDocument:
-        tools, seconds = self._tools, self._message.processing_timeout
-        options = self._parse_options()
+        tools, options = self._tools, self._parse_options()
+        limits = Limits(self._message.processing_timeout)
         if self._processor.whole:
-            return await parse_whole(tools.pool, source, out_dir, options, seconds=seconds)
+            return await parse_whole(tools.pool, source, out_dir, options, limits=limits)
         return await parse_document(
             tools.pool,
             source,
             out_dir,
             options,
             pages_per_range=tools.config.pages_per_range,
-            seconds_for_bad_pages=seconds * BAD_PAGES_SHARE,
+            limits=limits,
             on_progress=self._progress_teller(),
         )
 
@@ -229,7 +228,7 @@ class Processing:
             ],
             **answered,
         }
-        return json.dumps(body, ensure_ascii=False, indent=1).encode()
+        return to_json(body, indent=1)
 
     async def _store(self, folder: Path, document: bytes) -> None:
         contents: dict[str, Path | bytes] = {

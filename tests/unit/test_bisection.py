@@ -18,9 +18,10 @@ from docnats import names
 from docnats.errors import ErrorType, ParseError
 from docnats.parsing import PageError, ParseOptions, Place, RangeResult, Watch
 from docnats.pool import ParserPool
-from docnats.worker import bisection, document
-from docnats.worker.bisection import Budget, Death, Ranges, page_cpu_seconds, time_limit
+from docnats.worker import document
+from docnats.worker.bisection import Budget, Death, Ranges
 from docnats.worker.document import ParsedDocument, parse_document
+from docnats.worker.limits import Limits
 from tests.hostile_pdfs import fan_out
 from tests.misbehaviour import die_on_first_page
 from tests.pdfs import text_pdf
@@ -115,7 +116,7 @@ class DyingPool:
                 Path("out"),
                 ParseOptions(),
                 pages_per_range=RANGE,
-                seconds_for_bad_pages=seconds,
+                limits=Limits(2 * seconds),
                 on_progress=lambda *news: told.append(news),
             )
 
@@ -294,9 +295,7 @@ async def test_progress_counts_every_page_once_and_shows_parts() -> None:
     assert any((1, 3) in ranges for _, _, ranges in progress)
 
 
-def test_a_page_by_itself_gets_more_time() -> None:
-    assert page_cpu_seconds(1) > page_cpu_seconds(48) == bisection.PAGE_CPU_SECONDS
-    assert time_limit(48) == 192
+def test_a_death_costs_the_budget_what_it_took() -> None:
     budget = Budget(10)
     budget.charge(Death(ParseError(TIMEOUT, ""), seconds=10))
     assert budget.used_up
@@ -332,7 +331,7 @@ async def parse_really(pool: ParserPool, source: Path, out_dir: Path) -> ParsedD
         out_dir,
         ParseOptions(),
         pages_per_range=4,
-        seconds_for_bad_pages=300,
+        limits=Limits(600),
         on_progress=lambda *_: None,
     )
 
@@ -340,7 +339,7 @@ async def parse_really(pool: ParserPool, source: Path, out_dir: Path) -> ParsedD
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every page half a second of processor time."""
-    monkeypatch.setattr(document, "page_cpu_seconds", lambda _: 0.5)
+    monkeypatch.setattr(Limits, "page_cpu_seconds", lambda *_: 0.5)
 
 
 async def test_a_real_endless_page_is_named_and_the_others_read(

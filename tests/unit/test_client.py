@@ -21,25 +21,6 @@ from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
 
 
-@pytest.fixture
-def bus() -> FakeBus:
-    return FakeBus()
-
-
-@pytest.fixture
-def storage() -> FakeStorage:
-    storage = FakeStorage()
-    storage.buckets[storage.bucket] = {}
-    return storage
-
-
-@pytest.fixture
-def client(bus: FakeBus, storage: FakeStorage) -> S3DocumentClient:
-    client = S3DocumentClient()
-    client._ports = (bus, storage)
-    return client
-
-
 async def sent(
     client: S3DocumentClient, documents: Mapping[str, bytes], **options: Any
 ) -> list[JobRecord]:

@@ -145,25 +145,6 @@ def test_a_sample_that_makes_no_sense_is_refused(sample: Any) -> None:
         sample_size(sample, 100, 2)
 
 
-@pytest.fixture
-def bus() -> FakeBus:
-    return FakeBus()
-
-
-@pytest.fixture
-def storage() -> FakeStorage:
-    storage = FakeStorage()
-    storage.buckets[storage.bucket] = {}
-    return storage
-
-
-@pytest.fixture
-def service(bus: FakeBus, storage: FakeStorage) -> S3DocumentService:
-    service = S3DocumentService()
-    service._ports = (bus, storage)
-    return service
-
-
 async def live(bus: FakeBus) -> None:
     worker = WorkerInfo(
         worker="w0",

@@ -19,13 +19,6 @@ from tests.fakes.storage import FakeStorage
 NOW = utc_now()
 
 
-@pytest.fixture
-def storage() -> FakeStorage:
-    storage = FakeStorage()
-    storage.buckets[storage.bucket] = {}
-    return storage
-
-
 def job(state: JobState, **fields: Any) -> JobRecord:
     return JobRecord(
         job_id="j1",

@@ -16,8 +16,8 @@ import docnats
 from docnats.errors import ErrorType, ParseError
 from docnats.parsing import ParseOptions
 from docnats.pool import ParserPool
-from docnats.worker import document
 from docnats.worker.document import parse_document
+from docnats.worker.limits import Limits
 from tests.bad_pdfs import encrypted_pdf
 from tests.hostile_pdfs import HOSTILE, flate, page
 from tests.pdfs import text_pdf
@@ -91,7 +91,7 @@ class Parser:
             source.parent,
             ParseOptions(),
             pages_per_range=48,
-            seconds_for_bad_pages=60,
+            limits=Limits(120),
             on_progress=lambda *_: None,
         )
 
@@ -99,7 +99,7 @@ class Parser:
 @pytest.fixture(scope="module")
 def parser() -> Iterator[Parser]:
     with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(document, "page_cpu_seconds", lambda _: 2.0)
+        patch.setattr(Limits, "page_cpu_seconds", lambda *_: 2.0)
         pool = ParserPool(1, memory_limit=768 << 20, preload=PRELOAD)
         runner.run(pool.__aenter__())
         yield Parser(runner, pool)

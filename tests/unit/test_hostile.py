@@ -13,8 +13,8 @@ from docnats.parsing.metadata import read_metadata
 from docnats.parsing.quality import text_quality
 from docnats.parsing.rotation import may_be_rotated
 from docnats.pool import ParserPool
-from docnats.worker import document
 from docnats.worker.document import parse_document
+from docnats.worker.limits import Limits
 from tests.hostile_pdfs import DONE, HOSTILE, PAGES_FAILED
 from tests.pdfs import text_pdf
 
@@ -36,7 +36,7 @@ async def outcome(pool: ParserPool, folder: Path, content: bytes) -> str:
             folder,
             ParseOptions(),
             pages_per_range=48,
-            seconds_for_bad_pages=300,
+            limits=Limits(600),
             on_progress=lambda *_: None,
         )
     except ParseError as error:
@@ -50,7 +50,7 @@ async def outcome(pool: ParserPool, folder: Path, content: bytes) -> str:
 async def test_every_hostile_file_ends_as_it_should(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document, "page_cpu_seconds", lambda _: CPU_SECONDS)
+    monkeypatch.setattr(Limits, "page_cpu_seconds", lambda *_: CPU_SECONDS)
     async with ParserPool(2, memory_limit=MEMORY_LIMIT, preload=PRELOAD) as pool:
         room = asyncio.Semaphore(pool.processes)
 

@@ -23,25 +23,6 @@ def _known_documents_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCNATS_REUSE_RESULTS", "true")
 
 
-@pytest.fixture
-def bus() -> FakeBus:
-    return FakeBus()
-
-
-@pytest.fixture
-def storage() -> FakeStorage:
-    storage = FakeStorage()
-    storage.buckets[storage.bucket] = {}
-    return storage
-
-
-@pytest.fixture
-def client(bus: FakeBus, storage: FakeStorage) -> S3DocumentClient:
-    client = S3DocumentClient()
-    client._ports = (bus, storage)
-    return client
-
-
 async def announce(bus: FakeBus, version: str | None = None, worker: str = "w") -> None:
     info = WorkerInfo(
         worker=worker,

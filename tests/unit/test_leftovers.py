@@ -24,25 +24,6 @@ from tests.fakes.storage import FakeStorage
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def bus() -> FakeBus:
-    return FakeBus()
-
-
-@pytest.fixture
-def storage() -> FakeStorage:
-    storage = FakeStorage()
-    storage.buckets[storage.bucket] = {}
-    return storage
-
-
-@pytest.fixture
-def service(bus: FakeBus, storage: FakeStorage) -> S3DocumentService:
-    service = S3DocumentService()
-    service._ports = (bus, storage)
-    return service
-
-
 def put(storage: FakeStorage, *keys: str, modified: datetime = LONG_AGO) -> None:
     storage.buckets[storage.bucket] |= dict.fromkeys(keys, (b"1234", modified))
 

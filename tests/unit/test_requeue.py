@@ -26,20 +26,6 @@ def bus() -> FakeBus:
     return FakeBus(max_deliver=1)
 
 
-@pytest.fixture
-def storage() -> FakeStorage:
-    storage = FakeStorage()
-    storage.buckets[storage.bucket] = {}
-    return storage
-
-
-@pytest.fixture
-def service(bus: FakeBus, storage: FakeStorage) -> S3DocumentService:
-    service = S3DocumentService()
-    service._ports = (bus, storage)
-    return service
-
-
 async def give_up(bus: FakeBus, storage: FakeStorage, **changes: object) -> JobMessage:
     """Let a job with a document in S3 end among the dead letters."""
     sent = message(s3_bucket=storage.bucket, **changes)

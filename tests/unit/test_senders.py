@@ -24,25 +24,6 @@ from tests.fakes.storage import FakeStorage
 ELSEWHERE = {"host": "elsewhere", "pid": 1, "machine": "another", "born": ""}
 
 
-@pytest.fixture
-def bus() -> FakeBus:
-    return FakeBus()
-
-
-@pytest.fixture
-def storage() -> FakeStorage:
-    storage = FakeStorage()
-    storage.buckets[storage.bucket] = {}
-    return storage
-
-
-@pytest.fixture
-def client(bus: FakeBus, storage: FakeStorage) -> S3DocumentClient:
-    client = S3DocumentClient()
-    client._ports = (bus, storage)
-    return client
-
-
 def record(number: int, state: JobState = JobState.UPLOADING) -> JobRecord:
     return JobRecord(
         job_id=f"j{number}",

@@ -44,11 +44,6 @@ def workers(supervisor: Supervisor) -> Workers:
     return Workers(supervisor, *elsewhere, ("sleep", "1000"), {"PATH": os.defpath})
 
 
-@pytest.fixture
-def bus() -> FakeBus:
-    return FakeBus()
-
-
 def kept(supervisor: Supervisor) -> list[ProcessStatus]:
     return workers_of(supervisor.processes())
 
