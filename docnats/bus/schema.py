@@ -42,8 +42,8 @@ MAX_RESULTS = 1_000_000
 MAX_WAITING = 8192
 """Workers that may wait for a job at a time; it cannot be changed later."""
 
-HAND_BACKS = 800
-"""Deliveries beside those that workers die of, which are counted in the job's record: 720 for jobs
+HAND_BACKS = 430
+"""Deliveries beside those that workers die of, which are counted in the job's record: 360 for jobs
 that are passed on by workers without their processor, 14 retries after passing faults, the rest
 for workers that are told to stop and for messages lost with a connection. A job that uses them
 all up is beyond the workers' help: a dead letter."""

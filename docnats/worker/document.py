@@ -99,7 +99,7 @@ async def parse_document(
 
 
 async def parse_whole(
-    pool: ParserPool, source: Path, out_dir: Path, options: ParseOptions, *, seconds: float
+    pool: ParserPool, source: Path, out_dir: Path, options: ParseOptions, *, limits: Limits
 ) -> ParsedDocument:
     """Parse a PDF in one piece, with a processor that wants it so.
 
@@ -108,8 +108,8 @@ async def parse_whole(
 
     Parameters
     ----------
-    seconds : float
-        What each try may take.
+    limits : Limits
+        What the document may cost: each try may take all of the job's time.
 
     Raises
     ------
@@ -121,7 +121,7 @@ async def parse_whole(
         place = out_dir / "page-whole"
         watch = Watch(str(place), open_seconds=0, page_seconds=0)
         args = (str(source), str(out_dir), first, count, options, watch)
-        return await _survive(pool, args, place, seconds)
+        return await _survive(pool, args, place, limits.seconds)
 
     for tries_left in reversed(range(TRIES)):
         outcome = await attempt(1, options.max_pages)

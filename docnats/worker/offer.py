@@ -13,9 +13,9 @@ from docnats.worker.retries import RETRIES
 
 __all__ = ["MOST_PASSES", "lacking", "waiting"]
 
-MOST_PASSES = 720
+MOST_PASSES = 360
 """Times that a job is passed on while live workers can do it but do not come to it: with delays
-of at most a minute, half a day. It must stay below the deliveries that the queue allows."""
+of at most a minute, six hours. It must stay below the deliveries that the queue allows."""
 
 
 def lacking(message: JobMessage, tools: Tools) -> str | None:
@@ -44,7 +44,7 @@ async def waiting(
             why = f"no live worker offers {lack}; it was waited for ten minutes"
             return record.failed(ErrorType.PROCESSOR, why)
         if attempt > MOST_PASSES:
-            why = f"the live workers that offer {lack} did not come to it in half a day"
+            why = f"the live workers that offer {lack} did not come to it in six hours"
             return record.failed(ErrorType.PROCESSOR, why)
     told = f"waits for a worker that offers {lack}"
     return record.but(state=JobState.QUEUED, error_type=ErrorType.PROCESSOR, error=told)

@@ -163,21 +163,17 @@ class Processing:
             raise
 
     async def _parse(self, source: Path, out_dir: Path) -> ParsedDocument:
-        config, pool, seconds = (
-            self._tools.config,
-            self._tools.pool,
-            self._message.processing_timeout,
-        )
-        options = self._parse_options()
+        tools, options = self._tools, self._parse_options()
+        limits = Limits(self._message.processing_timeout)
         if self._processor.whole:
-            return await parse_whole(pool, source, out_dir, options, seconds=seconds)
+            return await parse_whole(tools.pool, source, out_dir, options, limits=limits)
         return await parse_document(
-            pool,
+            tools.pool,
             source,
             out_dir,
             options,
-            pages_per_range=config.pages_per_range,
-            limits=Limits(seconds),
+            pages_per_range=tools.config.pages_per_range,
+            limits=limits,
             on_progress=self._progress_teller(),
         )
 

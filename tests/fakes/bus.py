@@ -19,9 +19,9 @@ from docnats.bus import (
     StoredJob,
     UrlRequest,
     Why,
+    schema,
 )
 from docnats.bus.entries import listed
-from docnats.bus.schema import HAND_BACKS
 from docnats.errors import BusError, StateConflict, UnreadableMessage
 from docnats.models import (
     ArchivedBatch,
@@ -149,7 +149,7 @@ class FakeBus:
         self.poison: dict[str, Poison] = {}
         self.results: dict[str, KnownResult] = {}
         self.archived: dict[str, ArchivedBatch] = {}
-        self._deliveries = max_deliver + HAND_BACKS
+        self._deliveries = max_deliver + schema.HAND_BACKS
         self._max_payload = max_payload
         self._worker_ttl = worker_ttl
         self.foreign: set[str] = set()

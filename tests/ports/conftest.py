@@ -7,8 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from docnats.bus import schema
 from docnats.config import NatsConfig
 from tests.cluster import Cluster, running_cluster
+
+
+@pytest.fixture(autouse=True)
+def _fewer_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some tests use them all up; those of the real thing take seconds."""
+    monkeypatch.setattr(schema, "HAND_BACKS", 50)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 import pytest
 import pytest_asyncio
 
-from docnats.bus import Bus, Lease, NatsBus, PoisonEntry, StateEntry
-from docnats.bus.schema import HAND_BACKS
+from docnats.bus import Bus, Lease, NatsBus, PoisonEntry, StateEntry, schema
 from docnats.config import NatsConfig
 from docnats.errors import BusError, ErrorType, StateConflict
 from docnats.models import (
@@ -243,11 +242,11 @@ async def test_deliveries_leave_room_for_hand_backs_beside_those_that_workers_di
 ) -> None:
     await bus.publish([message()])
     attempts = []
-    for _ in range(5 + HAND_BACKS):
+    for _ in range(5 + schema.HAND_BACKS):
         lease = await pull_one(bus)
         attempts.append(lease.attempt)
         await lease.release()
-    assert attempts == list(range(1, 6 + HAND_BACKS))
+    assert attempts == list(range(1, 6 + schema.HAND_BACKS))
     assert await bus.pull(1, 0.2) == []
 
 

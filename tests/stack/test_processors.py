@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +27,7 @@ from tests.pdfs import HTML_PAGE, text_pdf
 from tests.plugins import EXAMPLE, installed, write_metadata
 
 LIMIT = 120
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -149,6 +151,48 @@ async def test_a_job_that_no_live_worker_can_do_waits_and_says_so(
     assert await service.cancel([entry.record]) == 1
     (job,) = (await batch.follow(timeout=LIMIT)).records()
     assert job.state is JobState.CANCELLED
+
+
+@pytest.fixture
+def plain_worker(equipped: Equipped) -> Iterator[subprocess.Popen[str]]:
+    """Run a second worker that has neither the plugin nor a language model."""
+    theirs = {"PYTHONPATH", *(name for name in os.environ if name.startswith("DOCNATS_LLM"))}
+    environment = {name: value for name, value in os.environ.items() if name not in theirs}
+    command = [sys.executable, "-m", "docnats", "worker", "--parsers", "1", "--grace", "1"]
+    with subprocess.Popen(
+        command,
+        env={**environment, **equipped.stack.environment, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        yield worker
+        worker.terminate()
+        worker.communicate(timeout=LIMIT)
+
+
+async def test_a_worker_that_cannot_do_a_job_leaves_it_to_one_that_can(
+    equipped: Equipped, service: S3DocumentService, plain_worker: subprocess.Popen[str]
+) -> None:
+    async with asyncio.timeout(LIMIT):
+        while len(workers := await service.workers()) < 2:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.1)
+    able = next(worker for worker in workers if worker.pid != plain_worker.pid)
+    equipped.stack.kill("worker-1", signal.SIGSTOP)
+    try:
+        batch = await service.submit(("a.pdf", text_pdf()), processor="wordcount")
+        async for entry in service.bus.watch(batch.id):
+            if entry and entry.record.error:
+                break
+    finally:
+        equipped.stack.kill("worker-1", signal.SIGCONT)
+    assert entry.record.error == "waits for a worker that offers the processor wordcount"
+    (job,) = (await batch.follow(timeout=LIMIT)).records()
+    assert (job.state, job.worker, job.attempt, job.error) == (
+        JobState.DONE,
+        able.worker,
+        1,
+        None,
+    )
 
 
 async def test_a_prompt_is_answered_over_the_text(

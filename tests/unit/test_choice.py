@@ -20,25 +20,6 @@ DOCUMENT = {"a.pdf": b"A"}
 LLM = {"DOCNATS_LLM_BASE_URL": "http://127.0.0.1:9/v1", "DOCNATS_LLM_MODEL": "m"}
 
 
-@pytest.fixture
-def bus() -> FakeBus:
-    return FakeBus()
-
-
-@pytest.fixture
-def storage() -> FakeStorage:
-    storage = FakeStorage()
-    storage.buckets[storage.bucket] = {}
-    return storage
-
-
-@pytest.fixture
-def client(bus: FakeBus, storage: FakeStorage) -> S3DocumentClient:
-    client = S3DocumentClient()
-    client._ports = (bus, storage)
-    return client
-
-
 async def announce(
     bus: FakeBus, *processors: str, prompts: str | None = None, worker: str = "w"
 ) -> None:
@@ -92,9 +73,9 @@ async def test_what_cannot_be_done_is_refused_before_anything_is_uploaded(
     assert (bus.records, storage.buckets) == ({}, {storage.bucket: {}})
 
 
-async def test_a_canary_is_refused_for_the_same_reasons(bus: FakeBus, storage: FakeStorage) -> None:
-    service = S3DocumentService()
-    service._ports = (bus, storage)
+async def test_a_canary_is_refused_for_the_same_reasons(
+    service: S3DocumentService, bus: FakeBus
+) -> None:
     await announce(bus)
     with pytest.raises(ConfigError, match="no processor 'ocr'"):
         await service.canary(DOCUMENT, processor="ocr")

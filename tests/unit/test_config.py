@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig, TelemetryConfig
+from docnats.config import (
+    LlmConfig,
+    NatsConfig,
+    ProcessingConfig,
+    S3Config,
+    StackConfig,
+    TelemetryConfig,
+)
 from docnats.config.settings import Settings
 from docnats.errors import ConfigError
 
@@ -403,3 +410,40 @@ def test_fields_without_a_variable_of_their_own_have_one_with_our_prefix(
 ) -> None:
     monkeypatch.setenv("DOCNATS_MAX_UPLOADS", "3")
     assert ProcessingConfig().max_uploads == 3
+
+
+LLM = {"base_url": "http://127.0.0.1:11434/v1", "model": "tiny"}
+
+
+def test_without_settings_there_is_no_language_model() -> None:
+    assert not LlmConfig().configured
+    assert LlmConfig(**LLM).configured
+
+
+def test_a_language_model_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCNATS_LLM_BASE_URL", LLM["base_url"])
+    monkeypatch.setenv("DOCNATS_LLM_MODEL", "tiny")
+    monkeypatch.setenv("DOCNATS_LLM_API_KEY", "sk-secret")
+    monkeypatch.setenv("DOCNATS_LLM_INPUT_PRICE", "0.15")
+    config = LlmConfig()
+    assert (config.base_url, config.model, config.input_price) == (*LLM.values(), 0.15)
+    assert config.api_key is not None
+    assert config.api_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": None}, "belong together"),
+        ({"base_url": None}, "belong together"),
+        ({"base_url": "127.0.0.1:11434"}, "must be a URL such as https://host/v1"),
+        ({"base_url": "https://sk-secret@host/v1"}, "the key belongs into DOCNATS_LLM_API_KEY"),
+        ({"context_size": 10}, "must be a whole number from 1024 to"),
+        ({"answer_size": 5000}, "must be at most half the context size"),
+    ],
+)
+def test_a_language_model_that_cannot_work_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        LlmConfig(**{**LLM, **wrong})
+    assert "sk-secret" not in str(caught.value)

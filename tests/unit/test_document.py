@@ -11,6 +11,7 @@ import pytest
 from docnats.errors import ErrorType, ParseError
 from docnats.parsing import PageError, ParseOptions, RangeResult, parse_range
 from docnats.worker.document import ParsedDocument, parse_whole
+from docnats.worker.limits import Limits
 
 RESULT = RangeResult(90, 1, 90, 5, {"title": "T"}, (PageError(7, "no glyphs"),))
 CRASH = ParseError(ErrorType.CRASHED, "died of SIGSEGV")
@@ -35,7 +36,7 @@ class DyingPool:
 
 async def parse(pool: Any, folder: Path) -> ParsedDocument:
     options = ParseOptions(max_pages=1000, parts=("more.json",))
-    return await parse_whole(pool, Path("a.pdf"), folder, options, seconds=33)
+    return await parse_whole(pool, Path("a.pdf"), folder, options, limits=Limits(33))
 
 
 async def test_it_is_parsed_at_once_within_the_time_of_the_job(tmp_path: Path) -> None:

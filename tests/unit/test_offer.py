@@ -83,7 +83,7 @@ async def test_after_ten_minutes_without_one_that_offers_it_the_job_fails(world:
     )
 
 
-async def test_while_a_live_worker_offers_it_the_job_waits_for_half_a_day(world: World) -> None:
+async def test_while_a_live_worker_offers_it_the_job_waits_for_six_hours(world: World) -> None:
     await world.bus.announce(other())
     assert (await passed_on(world, MOST_PASSES)).state is JobState.QUEUED
     failed = await passed_on(world, MOST_PASSES + 1)
