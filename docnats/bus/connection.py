@@ -319,7 +319,10 @@ def _explain(error: Exception, url: str, config: NatsConfig) -> str:
     if isinstance(error, TimeoutError):
         return f"{url} did not answer within {config.connect_timeout:g} s; check NATS_URL"
     # A server may close the connection before its reason could be read.
-    if isinstance(error, ConnectionResetError | BrokenPipeError) or "authorization" in str(error).lower():
+    if (
+        isinstance(error, ConnectionResetError | BrokenPipeError)
+        or "authorization" in str(error).lower()
+    ):
         return (
             f"{url} refuses us: {error}; check the credentials: NATS_USER and NATS_PASSWORD, "
             "NATS_TOKEN, NATS_NKEY or NATS_CREDS, or the certificate: NATS_CERT"

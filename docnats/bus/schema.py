@@ -67,10 +67,22 @@ async def ensure(connection: Connection, names: Names) -> None:
         something is missing that this user may not create.
     """
     await _check_jetstream(connection)
-    for settings in _streams(names, connection.config.replicas):
-        await _ensure_stream(connection, settings)
-    await _ensure_consumer(connection, names.jobs_stream, _workers(names, connection.config))
-    await _ensure_consumer(connection, names.advisories_stream, _reconcilers(names))
+    streams = _streams(names, connection.config.replicas)
+    consumers = {
+        names.jobs_stream: _workers(names, connection.config),
+        names.advisories_stream: _reconcilers(names),
+    }
+    try:
+        for settings in streams:
+            await _ensure_stream(connection, settings)
+        for stream, settings in consumers.items():
+            await _ensure_consumer(connection, stream, settings)
+    except Denied as denied:
+        log.debug("streams and consumers are left as they are: %s", denied)
+        for settings in streams:
+            await _check_there(connection, f"STREAM.INFO.{settings['name']}")
+        for stream, settings in consumers.items():
+            await _check_there(connection, f"CONSUMER.INFO.{stream}.{settings['name']}")
 
 
 async def _check_jetstream(connection: Connection) -> None:
@@ -88,8 +100,6 @@ async def _ensure_stream(connection: Connection, settings: Mapping[str, Any]) ->
     name = settings["name"]
     try:
         await connection.api(f"STREAM.CREATE.{name}", settings)
-    except Denied as denied:
-        await _check_there(connection, f"STREAM.INFO.{name}", f"stream {name}", denied)
     except Refusal as refusal:
         if refusal.code != NAME_TAKEN:
             raise _incompatible(f"stream {name}", refusal) from refusal
@@ -119,23 +129,19 @@ async def _ensure_consumer(
         await connection.api(
             f"CONSUMER.CREATE.{endpoint}", {"stream_name": stream, "config": settings}
         )
-    except Denied as denied:
-        name = settings["name"]
-        what = f"consumer {name} of {stream}"
-        await _check_there(connection, f"CONSUMER.INFO.{stream}.{name}", what, denied)
     except Refusal as refusal:
         raise _incompatible(f"consumer {settings['name']} of {stream}", refusal) from refusal
 
 
-async def _check_there(connection: Connection, info: str, what: str, denied: Denied) -> None:
+async def _check_there(connection: Connection, info: str) -> None:
     try:
         await connection.api(info)
     except Refusal as refusal:
+        kind, _, name = info.partition(".INFO.")
         raise BusError(
-            f"there is no {what}, and this user may not create it: run `docnats health` once as a "
-            "user who may, see deploy/nats"
+            f"there is no {kind.lower()} {name}, and this user may not create it: run `docnats "
+            "health` once as a user who may, see deploy/nats"
         ) from refusal
-    log.debug("left as it is: %s", denied)
 
 
 def _incompatible(what: str, refusal: Refusal) -> BusError:
