@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 from docnats.bus.connection import Connection
 from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
-from docnats.bus.inbox import Inbox, LinkLost, status
+from docnats.bus.inbox import Denied, Inbox, LinkLost, status
 from docnats.bus.link import Link, Request
 from docnats.errors import BusError
 from docnats.names import new_watcher
@@ -213,6 +213,8 @@ async def _begin(connection: Connection, link: Link, consumer: str, subject: str
     requests = [creation, _last_message(stream, subject)]
     try:
         created, newest = await connection.ask_all(requests, within=BEGIN_SECONDS)
+    except Denied:
+        raise
     except BusError as error:
         await link.check()
         raise LinkLost(str(error)) from error

@@ -202,7 +202,9 @@ class Link:
 
     async def send(self, request: Request, expected: Expected) -> None:
         """Send a request whose answer is expected; it may be sent again."""
-        self._asked[expected.subject[len(self._prefix) :]] = request.subject
+        token = expected.subject[len(self._prefix) :]
+        if token in self._waiting:  # else the link was just lost
+            self._asked[token] = request.subject
         await self.tell(request.subject, request.payload, expected.subject, request.headers)
 
     def expect(self) -> Expected:
@@ -313,8 +315,14 @@ class Link:
     def _deny(self, what: str, subject: str) -> None:
         """Tell whoever waits for it that the server does not let this user use a subject."""
         verb = "publish" if what == "publish" else "subscribe"
+        known = (
+            *self._asked.values(),
+            *self._pulling.values(),
+            *(i.subject for i in self._inboxes),
+        )
+        named = next((name for name in known if name.lower() == subject), subject)
         error = Denied(
-            f"NATS at {self.url} does not let this user {verb} to {subject}: check its permissions,"
+            f"NATS at {self.url} does not let this user {verb} to {named}: check its permissions,"
             " see deploy/nats"
         )
         concerned = self._waiting_for(subject) if verb == "publish" else self._hearing(subject)

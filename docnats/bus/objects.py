@@ -20,9 +20,9 @@ from nats.aio.msg import Msg
 from docnats.bus.bucket import current, subjects_of
 from docnats.bus.connection import Connection
 from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
-from docnats.bus.inbox import LinkLost
+from docnats.bus.inbox import Denied, LinkLost
 from docnats.bus.link import Request
-from docnats.bus.schema import ensure_stream
+from docnats.bus.schema import check_there, ensure_stream
 from docnats.bus.states import WRONG_REVISION, last_message
 from docnats.bus.stored import (
     CHUNK,
@@ -125,7 +125,10 @@ class NatsObjects:
                     f"NATS takes messages of {limit:,} bytes: raise max_payload on the server to "
                     f"{CHUNK + ROOM:,} at least"
                 )
-            await ensure_stream(self._connection, settings)
+            try:
+                await ensure_stream(self._connection, settings)
+            except Denied:
+                await check_there(self._connection, f"STREAM.INFO.{settings['name']}")
 
     async def put(self, name: str, blocks: AsyncIterator[bytes | memoryview]) -> FoundObject:
         """Store an object, block by block; it is there as a whole or not at all."""

@@ -13,6 +13,7 @@ from docnats.bus.bucket import follow
 from docnats.bus.connection import Connection
 from docnats.bus.entries import PoisonEntry
 from docnats.bus.exchange import Refusal
+from docnats.bus.inbox import Denied
 from docnats.errors import BusError
 from docnats.models import Poison
 from docnats.names import Names
@@ -64,7 +65,7 @@ class PoisonNotes:
                         if page is None and not complete:
                             complete = True
                             yield None
-            except Refusal:
+            except (Refusal, Denied):
                 raise
             except BusError as error:
                 log.info("the watch of known poison begins anew: %s", error)

@@ -17,7 +17,7 @@ from docnats.config import NatsConfig
 from docnats.errors import BusError
 from docnats.names import Names
 
-__all__ = ["HAND_BACKS", "MAX_POISON", "WORKER_TTL", "ensure", "ensure_stream"]
+__all__ = ["HAND_BACKS", "MAX_POISON", "WORKER_TTL", "check_there", "ensure", "ensure_stream"]
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +68,22 @@ async def ensure(connection: Connection, names: Names) -> None:
         something is missing that this user may not create.
     """
     await _check_jetstream(connection)
-    for settings in _streams(names, connection.config.replicas):
-        await ensure_stream(connection, settings)
-    await _ensure_consumer(connection, names.jobs_stream, _workers(names, connection.config))
-    await _ensure_consumer(connection, names.advisories_stream, _reconcilers(names))
+    streams = _streams(names, connection.config.replicas)
+    consumers = {
+        names.jobs_stream: _workers(names, connection.config),
+        names.advisories_stream: _reconcilers(names),
+    }
+    try:
+        for settings in streams:
+            await ensure_stream(connection, settings)
+        for stream, settings in consumers.items():
+            await _ensure_consumer(connection, stream, settings)
+    except Denied as denied:
+        log.debug("streams and consumers are left as they are: %s", denied)
+        for settings in streams:
+            await check_there(connection, f"STREAM.INFO.{settings['name']}")
+        for stream, settings in consumers.items():
+            await check_there(connection, f"CONSUMER.INFO.{stream}.{settings['name']}")
 
 
 async def _check_jetstream(connection: Connection) -> None:
@@ -90,8 +102,6 @@ async def ensure_stream(connection: Connection, settings: Mapping[str, Any]) -> 
     name = settings["name"]
     try:
         await connection.api(f"STREAM.CREATE.{name}", settings)
-    except Denied as denied:
-        await _check_there(connection, f"STREAM.INFO.{name}", f"stream {name}", denied)
     except Refusal as refusal:
         if refusal.code != NAME_TAKEN:
             raise _incompatible(f"stream {name}", refusal) from refusal
@@ -121,23 +131,20 @@ async def _ensure_consumer(
         await connection.api(
             f"CONSUMER.CREATE.{endpoint}", {"stream_name": stream, "config": settings}
         )
-    except Denied as denied:
-        name = settings["name"]
-        what = f"consumer {name} of {stream}"
-        await _check_there(connection, f"CONSUMER.INFO.{stream}.{name}", what, denied)
     except Refusal as refusal:
         raise _incompatible(f"consumer {settings['name']} of {stream}", refusal) from refusal
 
 
-async def _check_there(connection: Connection, info: str, what: str, denied: Denied) -> None:
+async def check_there(connection: Connection, info: str) -> None:
+    """Raise a :class:`BusError` unless a stream or consumer that may not be created exists."""
     try:
         await connection.api(info)
     except Refusal as refusal:
+        kind, _, name = info.partition(".INFO.")
         raise BusError(
-            f"there is no {what}, and this user may not create it: run `docnats health` once as a "
-            "user who may, see deploy/nats"
+            f"there is no {kind.lower()} {name}, and this user may not create it: run `docnats "
+            "health` once as a user who may, see deploy/nats"
         ) from refusal
-    log.debug("left as it is: %s", denied)
 
 
 def _incompatible(what: str, refusal: Refusal) -> BusError:

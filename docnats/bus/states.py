@@ -16,6 +16,7 @@ from docnats.bus.bucket import current, follow, sequences, uncollected
 from docnats.bus.connection import Connection
 from docnats.bus.entries import StateEntry
 from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
+from docnats.bus.inbox import Denied
 from docnats.bus.link import Request
 from docnats.errors import BusError, StateConflict
 from docnats.models import JobRecord
@@ -124,7 +125,7 @@ class JobStates:
                         if page is None and not complete:
                             complete = True
                             yield None
-            except Refusal:
+            except (Refusal, Denied):
                 raise
             except BusError as error:
                 failing_since = failing_since or clock()

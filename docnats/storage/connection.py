@@ -170,6 +170,8 @@ def _new_session(config: S3Config) -> aioboto3.Session:
 def _client_config(config: S3Config) -> AioConfig:
     from aiobotocore.config import AioConfig
 
+    from docnats.storage.verified import VerifiedSession
+
     style = config.addressing_style
     if style == "auto" and config.endpoint_url:
         style = "path"
@@ -188,6 +190,7 @@ def _client_config(config: S3Config) -> AioConfig:
         parameter_validation=False,
         # Putting together botocore's own takes a tenth of a small request's time.
         user_agent="docnats",
+        http_session_cls=VerifiedSession,
         retries={"mode": "standard", "total_max_attempts": config.max_attempts},
         max_pool_connections=config.max_concurrency,
         connect_timeout=config.connect_timeout,
