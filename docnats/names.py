@@ -48,6 +48,7 @@ __all__ = [
     "result_key",
     "result_part",
     "valid_token",
+    "where",
 ]
 
 RAW_PREFIX = "raw/"
@@ -117,6 +118,17 @@ def kept_in_nats(bucket: str) -> bool:
     No bucket in S3 is taken for one: those have no ``_`` in their names.
     """
     return _OBJECTS.fullmatch(bucket) is not None
+
+
+def where(bucket: str, key: str) -> str:
+    """Return in words where an object is, for people.
+
+    Examples
+    --------
+    >>> where("documents", "raw/1.pdf"), where("docnats_default_objects", "raw/1.pdf")
+    ('s3://documents/raw/1.pdf', 'nats://docnats_default_objects/raw/1.pdf')
+    """
+    return f"{'nats' if kept_in_nats(bucket) else 's3'}://{bucket}/{key}"
 
 
 def new_upload_id() -> str:

@@ -20,8 +20,8 @@ from nats.aio.msg import Msg
 from docnats.bus.bucket import current, subjects_of
 from docnats.bus.connection import Connection
 from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
-from docnats.bus.inbox import Denied, LinkLost
-from docnats.bus.link import Request
+from docnats.bus.inbox import Denied, Inbox, LinkLost
+from docnats.bus.link import Link, Request
 from docnats.bus.schema import check_there, ensure_stream
 from docnats.bus.states import WRONG_REVISION, last_message
 from docnats.bus.stored import (
@@ -268,36 +268,36 @@ class NatsObjects:
         if found.chunks == 1:
             yield (await self._connection.ask(f"{endpoint}.{subject}")).data
             return
-        got, after = 0, 0
+        got = after = 0
         while got < found.chunks:
-            wanted = min(CHUNKS_AT_A_TIME, found.chunks - got)
-            request = {"seq": after + 1, "next_by_subj": subject, "batch": wanted}
-            page = await self._page(endpoint, json.dumps(request).encode(), wanted)
-            if not page:
-                raise _Torn
-            for message in page:
-                got += 1
-                after = int((message.headers or {})["Nats-Sequence"])
-                yield message.data
+            link = await self._connection.link()
+            try:
+                async with link.inbox() as inbox:
+                    await link.tell(endpoint, _chunks_after(subject, after), inbox.subject)
+                    while got < found.chunks:
+                        page = await self._page(link, inbox)
+                        if not page:
+                            raise _Torn
+                        got, after = got + len(page), _number(page[-1])
+                        if got < found.chunks:  # they come while these are made use of
+                            await link.tell(endpoint, _chunks_after(subject, after), inbox.subject)
+                        for message in page:
+                            yield message.data
+            except LinkLost as error:
+                log.info("reading from %s goes on: %s", names.bucket, error)
 
-    async def _page(self, endpoint: str, request: bytes, most: int) -> list[Msg]:
-        """Return the next messages of a stream; fewer than asked for only at the end."""
-        link = await self._connection.link()
+    async def _page(self, link: Link, inbox: Inbox) -> list[Msg]:
+        """Return the messages that were asked for; fewer, or none, at the end."""
         page: list[Msg] = []
-        try:
-            async with link.inbox() as inbox:
-                await link.tell(endpoint, request, inbox.subject)
-                while len(page) < most:
-                    message = await inbox.get(self._connection.config.request_timeout)
-                    if "Status" in (message.headers or {}):  # nothing, or no more
-                        break
-                    page.append(message)
-        except LinkLost as error:
-            log.info("reading from %s goes on: %s", self.bucket, error)
-        except TimeoutError as error:
-            await link.check()
-            raise BusError(f"{link.url} sent no chunk in time") from error
-        return page
+        while True:
+            try:
+                message = await inbox.get(self._connection.config.request_timeout)
+            except TimeoutError as error:
+                await link.check()
+                raise BusError(f"{link.url} sent no chunk in time") from error
+            if "Status" in (message.headers or {}):  # there are no more, or that was all
+                return page
+            page.append(message)
 
     async def delete(self, objects: Iterable[str]) -> None:
         """Delete objects; those that are not there are passed over."""
@@ -375,6 +375,16 @@ class NatsObjects:
         if not valid_token(name):
             raise StorageError(_NO_BUCKET.format(bucket=name))
         return ObjectNames(name)
+
+
+def _chunks_after(subject: str, sequence: int) -> bytes:
+    """Return a request for the next chunks of an object."""
+    request = {"seq": sequence + 1, "next_by_subj": subject, "batch": CHUNKS_AT_A_TIME}
+    return json.dumps(request).encode()
+
+
+def _number(chunk: Msg) -> int:
+    return int((chunk.headers or {})["Nats-Sequence"])
 
 
 def _message(answer: Answer) -> dict[str, Any] | None:

@@ -218,7 +218,8 @@ def worker(
 ) -> None:
     """Process jobs until SIGTERM or Ctrl-C, then finish or hand back what is at work.
 
-    Reads NATS_URL, S3_ENDPOINT_URL, S3_BUCKET and the AWS credential chain.
+    Reads NATS_URL, S3_ENDPOINT_URL, S3_BUCKET and the AWS credential chain; or
+    NATS_URL alone, where USE_S3_STORAGE is false for clients and workers.
     Without S3 credentials it works by the URLs in its jobs (DOCNATS_PRESIGN=true
     on the client), and by those that clients and `docnats signer` sign.
     """

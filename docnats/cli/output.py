@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from docnats.names import where
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -159,7 +161,7 @@ def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
         return
     counts = ", ".join(f"{count:,} {state}" for state, count in receipt.counts.items())
     out.print(f"batch {receipt.batch}: {receipt.jobs:,} jobs ({counts})", markup=False)
-    out.print(f"s3://{receipt.bucket}/{receipt.table.key}", markup=False)
+    out.print(where(receipt.bucket, receipt.table.key), markup=False)
     out.print(f"hashes of {len(receipt.objects):,} result objects in the receipt beside it")
     if receipt.without_results:
         out.print(f"{len(receipt.without_results):,} jobs are done, but were cleaned up before")

@@ -30,7 +30,7 @@ from docnats.models import (
     Usage,
     utc_now,
 )
-from docnats.names import RESULT_PARTS, part_key
+from docnats.names import RESULT_PARTS, part_key, where
 from docnats.reconcile import settle_dead_senders
 from docnats.service.archives import Archives
 from docnats.service.cleanup import borrows
@@ -142,7 +142,7 @@ async def read_receipt(archives: Archives, batch: str) -> tuple[Receipt, str]:
     except ObjectMissing as error:
         if await archives.bus.archive(batch):
             raise DocnatsError(
-                f"batch {batch} is archived, but its receipt s3://{archives.storage.bucket}/{key} "
+                f"batch {batch} is archived, but its receipt {where(archives.storage.bucket, key)} "
                 "is gone: put it back from a copy of the bucket"
             ) from error
         raise ConfigError(f"batch={batch!r}: there is no such batch in the archive") from error
@@ -150,8 +150,8 @@ async def read_receipt(archives: Archives, batch: str) -> tuple[Receipt, str]:
         return Receipt.from_json(data), hashlib.sha256(data).hexdigest()
     except ValueError as error:
         raise DocnatsError(
-            f"the receipt s3://{archives.storage.bucket}/{key} cannot be read: it was damaged, or "
-            "written by a newer docnats"
+            f"the receipt {where(archives.storage.bucket, key)} cannot be read: it was damaged, "
+            "or written by a newer docnats"
         ) from error
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from docnats.bus import Bus
 from docnats.errors import ObjectMissing, StorageError, TableError
 from docnats.models import ArchivedBatch, JobRecord
-from docnats.names import ARCHIVE_PREFIX, Names, archived_batch
+from docnats.names import ARCHIVE_PREFIX, Names, archived_batch, where
 from docnats.storage import Storage
 from docnats.table import records_from_parquet
 
@@ -23,7 +23,7 @@ _AT_A_TIME = 8
 
 
 _GONE = (
-    "the archive s3://{bucket}/{key} is not there any more, and its jobs are known nowhere else: "
+    "the archive {place} is not there any more, and its jobs are known nowhere else: "
     "put it back from a copy of the bucket"
 )
 
@@ -94,7 +94,7 @@ class Archives:
         listed = [stored.key async for stored in self.storage.list(ARCHIVE_PREFIX)]
         tables = {key for key in listed if archived_batch(key)}
         if gone := sorted(own - tables):
-            raise StorageError(_GONE.format(bucket=self.storage.bucket, key=gone[0]))
+            raise StorageError(_GONE.format(place=where(self.storage.bucket, gone[0])))
         return await self._read_all(own), await self._read_all(tables - own)
 
     async def _read_all(self, keys: Iterable[str]) -> list[JobRecord]:
@@ -104,7 +104,7 @@ class Archives:
             async with slots:
                 found = await self._read(key)
             if found is None:
-                log.warning(_GONE.format(bucket=self.storage.bucket, key=key))
+                log.warning(_GONE.format(place=where(self.storage.bucket, key)))
             return found or []
 
         tables = await asyncio.gather(*map(read, keys))
@@ -119,6 +119,6 @@ class Archives:
             return await asyncio.to_thread(records_from_parquet, data)
         except TableError as error:
             raise StorageError(
-                f"the archive s3://{self.storage.bucket}/{key} cannot be read: {error}; "
+                f"the archive {where(self.storage.bucket, key)} cannot be read: {error}; "
                 "`docnats verify` tells whether it was changed"
             ) from error

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from docnats.errors import ObjectMissing, TableError, ungrouped
 from docnats.models import JobRecord
-from docnats.names import DOCUMENT, PAGES, WORDS, part_key, result_key
+from docnats.names import DOCUMENT, PAGES, WORDS, part_key, result_key, where
 from docnats.service.history import named
 from docnats.storage import Storage
 
@@ -139,8 +139,8 @@ async def fetch_source(storage: Storage, job: JobRecord) -> bytes:
         return await storage.get_bytes(job.s3_key, bucket=job.s3_bucket)
     except ObjectMissing as error:
         raise ObjectMissing(
-            f"the document {job.filename} is not in S3 any more (s3://{job.s3_bucket}/"
-            f"{job.s3_key}): submit the file again to have it there"
+            f"the document {job.filename} is not in S3 any more ({where(job.s3_bucket, job.s3_key)}"
+            "): submit the file again to have it there"
         ) from error
 
 

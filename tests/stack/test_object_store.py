@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import nats
 import pandas as pd
 import pytest
 
@@ -22,6 +23,7 @@ from docnats.notebook import close_session
 from docnats.notebook.session import current_session
 from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
+from docnats.stack.environment import nats_variables
 from tests.pdfs import HTML_PAGE, text_pdf
 
 IN_NATS = ProcessingConfig(use_s3_storage=False)
@@ -137,6 +139,18 @@ async def test_a_job_whose_document_is_in_s3_is_refused_with_the_reason(
     (job,) = (await batch.follow(timeout=120)).records()
     assert (job.state, job.error_type) == (JobState.FAILED, ErrorType.STORAGE)
     assert "USE_S3_STORAGE" in (job.error or "")
+
+
+async def test_documents_in_another_bucket_of_the_object_store_are_processed_in_place(
+    service: S3DocumentService, stack: LocalStack
+) -> None:
+    client = await nats.connect(nats_variables(stack.nats)["NATS_URL"])
+    theirs = await client.jetstream().create_object_store("papers")
+    await theirs.put("2026/a.pdf", text_pdf(2))
+    await client.close()
+    batch = await service.submit("s3://papers/2026/")
+    (job,) = (await batch.follow(timeout=120)).records()
+    assert (job.state, job.s3_bucket, job.pages) == (JobState.DONE, "papers", 2)
 
 
 async def test_health_uses_the_object_store(service: S3DocumentService) -> None:
