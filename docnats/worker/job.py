@@ -243,10 +243,11 @@ class Job:
 
     async def leave(self, error: BusError) -> None:
         """Leave the job to the queue, since NATS does not answer: it comes again some time."""
-        log.warning("job %s: left to be delivered again: %s", self.job_id, error)
-        if self._claim.doubtful:
-            return
-        try:
-            await self._claim.lease.release(retry_delay(self._claim.lease.attempt - 1))
-        except BusError as failure:
-            log.info("job %s: not handed back: %s", self.job_id, failure)
+        with about_job(self.message.batch, self.job_id, self._span.trace_id):
+            log.warning("job %s: left to be delivered again: %s", self.job_id, error)
+            if self._claim.doubtful:
+                return
+            try:
+                await self._claim.lease.release(retry_delay(self._claim.lease.attempt - 1))
+            except BusError as failure:
+                log.info("job %s: not handed back: %s", self.job_id, failure)
