@@ -219,6 +219,12 @@ async def test_a_job_whose_worker_was_killed_is_counted_as_delivered_again(
 
 
 @pytest.mark.usefixtures("service")
+async def test_a_worker_listens_at_loopback_only(monitored: Monitored) -> None:
+    open_to = {c.laddr for c in monitored.worker.net_connections() if c.status == "LISTEN"}
+    assert open_to == {("127.0.0.1", int(monitored.url.rpartition(":")[2]))}
+
+
+@pytest.mark.usefixtures("service")
 async def test_a_worker_is_alive_and_ready_and_a_stopped_one_does_not_answer(
     monitored: Monitored,
 ) -> None:
