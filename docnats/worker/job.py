@@ -200,8 +200,8 @@ class Job:
         if record.error_type is not None:
             self._span.fail(record.error_type, record.error or "")
         if record.terminal:
+            self._tools.observer.ended(record)  # even if NATS goes away before the ack
             await self._claim.lease.ack()
-            self._tools.observer.ended(record)
             self._tools.notes.add(self.message, record)
             log.info("job %s: %s (%s)", self.job_id, record.state, record.filename)
         else:
