@@ -14,12 +14,14 @@ from typing import Any
 
 from benchmarks.nothing import ONE_PAGE, parse_nothing
 from docnats.bus import NatsBus
-from docnats.config import NatsConfig, ProcessingConfig
+from docnats.config import NatsConfig, ProcessingConfig, TelemetryConfig
 from docnats.models import JobMessage
 from docnats.pool import ParserPool
+from docnats.telemetry import tracing_for
 from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
+from docnats.worker.report import Report
 from docnats.worker.retries import Pause
 from docnats.worker.worker import Worker, new_worker_id
 
@@ -58,10 +60,11 @@ class NoPool(ParserPool):
 async def run_worker(pool: ParserPool) -> None:
     """Be docnats's worker until SIGTERM."""
     nats, config = NatsConfig(), ProcessingConfig()
-    async with pool, NatsBus(nats) as bus:
+    telemetry, worker_id = TelemetryConfig(), new_worker_id()
+    async with Report(worker_id, telemetry) as report, pool, NatsBus(nats) as bus:
         await bus.ensure()
         tools = Tools(
-            worker=new_worker_id(),
+            worker=worker_id,
             bus=bus,
             transfer=NoTransfer(),
             pool=pool,
@@ -71,6 +74,8 @@ async def run_worker(pool: ParserPool) -> None:
             config=config,
             max_deliver=nats.max_deliver,
             lease_seconds=nats.ack_wait,
+            observer=report.observer,
+            tracing=tracing_for("docnats-worker", telemetry),
         )
         worker = Worker(tools)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.drain)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from docnats.bus import Bus, GivenUp, StateEntry
 from docnats.errors import ErrorType, StateConflict
 from docnats.models import DeadLetter, DeadLetterKind, JobState, utc_now
+from docnats.telemetry import about_job
 
 __all__ = ["end_orphans"]
 
@@ -71,7 +72,8 @@ async def _end_one(bus: Bus, entry: StateEntry, word: GivenUp, reason: str) -> N
     except StateConflict:
         return
     record = entry.record
-    log.error("job %s: %s", record.job_id, reason)
+    with about_job(record.batch, record.job_id):
+        log.error("job %s: %s", record.job_id, reason)
     await bus.bury(
         DeadLetter(
             kind=DeadLetterKind.TERMINATED,

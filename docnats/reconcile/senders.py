@@ -9,6 +9,7 @@ from docnats.bus import Bus, SenderEntry, StateEntry
 from docnats.errors import ErrorType, StateConflict
 from docnats.models import JobRecord, JobState, SenderInfo, utc_now
 from docnats.reconcile.process import is_gone
+from docnats.telemetry import about_job
 
 __all__ = ["SILENT_SECONDS", "SUSPECTED_SECONDS", "settle_dead_senders", "settle_unsent"]
 
@@ -77,7 +78,8 @@ async def settle_unsent(bus: Bus, sender: SenderInfo, reason: str | None = None)
         for entry, revision in zip(settled, written, strict=True):
             if revision is not None:
                 record = entry.record
-                log.info("job %s: %s (%s)", record.job_id, record.state, record.filename)
+                with about_job(record.batch, record.job_id):
+                    log.info("job %s: %s (%s)", record.job_id, record.state, record.filename)
         log.info(
             "batch %s: settled %d rows that waited for their sender", sender.batch, len(settled)
         )

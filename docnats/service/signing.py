@@ -8,12 +8,13 @@ import signal
 from collections.abc import Iterable
 from contextlib import aclosing
 
-from docnats.bus import Bus, NatsBus
+from docnats.bus import Bus, NatsBus, UrlRequest
 from docnats.config import NatsConfig, S3Config
 from docnats.errors import BusError, ConfigError, StorageError
 from docnats.models import JobRecord, JobUrls
 from docnats.names import DOCUMENT, RAW_PREFIX, RESULT_PARTS, result_part
 from docnats.storage import S3Storage, Storage
+from docnats.telemetry import about_job
 
 __all__ = ["Signer", "run_signer", "signed_urls"]
 
@@ -59,11 +60,15 @@ class Signer:
         """Answer requests until this is cancelled or the bus is closed."""
         async with aclosing(self._bus.url_requests()) as requests:
             async for request in requests:
-                try:
-                    await request.answer(await self._urls(request.batch, request.job_id))
-                except (BusError, StorageError) as error:
-                    # Not answered: the worker asks again, perhaps somebody else.
-                    log.warning("job %s: no fresh URLs signed: %s", request.job_id, error)
+                with about_job(request.batch, request.job_id):
+                    await self._answer(request)
+
+    async def _answer(self, request: UrlRequest) -> None:
+        try:
+            await request.answer(await self._urls(request.batch, request.job_id))
+        except (BusError, StorageError) as error:
+            # Not answered: the worker asks again, perhaps somebody else.
+            log.warning("job %s: no fresh URLs signed: %s", request.job_id, error)
 
     async def _urls(self, batch: str, job_id: str) -> JobUrls:
         entry = await self._bus.get_state(batch, job_id)

@@ -31,7 +31,7 @@ class WorkerObserver:
         """Take in that a document was parsed, the wait for a parser included."""
 
     def ended(self, record: JobRecord) -> None:
-        """Take in that a job has ended here, and is off the queue."""
+        """Take in that a job has ended here."""
 
     def handed_back(self, reason: str) -> None:
         """Take in that a job went back to the queue: an error type, or ``stopped``."""

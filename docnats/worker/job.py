@@ -227,8 +227,8 @@ class Job:
         if record.error_type is not None:
             self._span.fail(record.error_type, record.error or "")
         if record.terminal:
+            self._tools.observer.ended(record)  # even if NATS goes away before the ack
             await self._claim.lease.ack()
-            self._tools.observer.ended(record)
             self._tools.notes.add(self.message, record)
             log.info("job %s: %s (%s)", self.job_id, record.state, record.filename)
         else:
@@ -270,10 +270,11 @@ class Job:
 
     async def leave(self, error: BusError) -> None:
         """Leave the job to the queue, since NATS does not answer: it comes again some time."""
-        log.warning("job %s: left to be delivered again: %s", self.job_id, error)
-        if self._claim.doubtful:
-            return
-        try:
-            await self._claim.lease.release(retry_delay(self._claim.lease.attempt - 1))
-        except BusError as failure:
-            log.info("job %s: not handed back: %s", self.job_id, failure)
+        with about_job(self.message.batch, self.job_id, self._span.trace_id):
+            log.warning("job %s: left to be delivered again: %s", self.job_id, error)
+            if self._claim.doubtful:
+                return
+            try:
+                await self._claim.lease.release(retry_delay(self._claim.lease.attempt - 1))
+            except BusError as failure:
+                log.info("job %s: not handed back: %s", self.job_id, failure)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from docnats.bus import Bus
 from docnats.checks import check_bus, check_storage, examine
@@ -169,13 +169,12 @@ class Report:
         return f"{self._worker} is one of {len(workers)} live workers"
 
 
-class _Subject:
+class _Subject(NamedTuple):
     """A worker that has begun, and what it stands on."""
 
-    def __init__(self, worker: Reporting, bus: Bus, storage: Storage | None) -> None:
-        self.worker = worker
-        self.bus = bus
-        self.storage = storage
+    worker: Reporting
+    bus: Bus
+    storage: Storage | None
 
 
 def _worker_part(detail: str) -> PartHealth:

@@ -13,6 +13,7 @@ from docnats.errors import BusError
 from docnats.models import WorkerInfo, utc_now
 from docnats.processors import package_version
 from docnats.reconcile import reconcile
+from docnats.telemetry import about_job
 from docnats.worker.job import Job
 from docnats.worker.known import result_version
 from docnats.worker.processing import Tools
@@ -139,7 +140,8 @@ class Worker:
     def _begin(self, lease: Lease) -> None:
         self._tools.observer.leased(lease.attempt)
         if lease.lapsed:
-            log.warning("job %s: its lease may be over", lease.message.request_id)
+            with about_job(lease.message.batch, lease.message.request_id):
+                log.warning("job %s: its lease may be over", lease.message.request_id)
             return
         for known in self._jobs.values():
             if known.message.request_id == lease.message.request_id:

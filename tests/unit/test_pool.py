@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from docnats.errors import ErrorType, ParseError, StackError
-from docnats.pool import ParserPool, slot
+from docnats.pool import ParserPool, Spent, slot
 from tests import misbehaviour
 
 MIB = 1 << 20
@@ -175,6 +175,29 @@ async def test_a_process_that_keeps_too_much_memory_is_replaced(
     assert await single.run(os.getpid, timeout=PATIENCE) != before
 
 
+async def test_it_tells_why_a_process_was_replaced(
+    tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    async with ParserPool(1, memory_limit=LIMIT, max_tasks=2, on_replaced=told.append) as pool:
+        for _ in range(2):
+            await pool.run(len, "next", timeout=PATIENCE)
+        with pytest.raises(ParseError):
+            await pool.run(misbehaviour.segfault, timeout=PATIENCE)
+        with pytest.raises(ParseError):
+            await pool.run(misbehaviour.hang_in_native_code, timeout=0.2)
+        there = tmp_path / "there"
+        running = asyncio.create_task(
+            pool.run(misbehaviour.touch_and_hang, str(there), timeout=PATIENCE)
+        )
+        await asyncio.to_thread(eventually, there.exists)
+        running.cancel()
+        await asyncio.wait([running])
+        monkeypatch.setattr(slot, "MAX_RESIDENT", 0)
+        await pool.run(len, "next", timeout=PATIENCE)
+    assert told == [Spent.TASKS, Spent.DIED, Spent.TIMEOUT, Spent.CANCELLED, Spent.MEMORY]
+
+
 async def test_closing_kills_what_runs_and_cancels_what_waits(
     tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -217,7 +240,7 @@ async def test_a_killed_fork_server_is_replaced_by_one_without_credentials(
 
 WORKER = """
 import asyncio, os, sys
-from docnats.pool import ParserPool
+from docnats.pool import ParserPool, Spent
 from tests import misbehaviour
 
 async def main():
