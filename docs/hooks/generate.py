@@ -30,7 +30,8 @@ SETTINGS: Mapping[str, type[Settings]] = {
 _PLACE = re.compile(r"^\{\{ (\w+)(?: (\w+))? \}\}$", re.MULTILINE)
 _PARAMETERS = re.compile(r"^Parameters\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
 _PARAMETER = re.compile(r"^(\w[\w, ]*) : .*\n((?:(?: {4}.*)?\n)*)", re.MULTILINE)
-_VARIABLE_TOLD = re.compile(r"[;.]?\s*\b[Ee]nvironment\b.*", re.DOTALL)
+_VARIABLE_TOLD = re.compile(r"[;.]?\s*\b[Ee]nvironment\b[^.;]*")
+"""The clause that names a field's variables: they have a column of their own."""
 _UNITS = {GIB: "GiB", MIB: "MiB"}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -193,6 +194,7 @@ def deployment(
         for name in ("nats", "s3"):
             eventually(lambda name=name: found.is_healthy(name), within=60, what=name)
         yield found
+        found.supervisor.kill("s3", signal.SIGKILL)  # it takes 15 s to end by itself
     finally:
         supervisor.close()
 
