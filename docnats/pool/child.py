@@ -132,7 +132,7 @@ def _use_terminal_no_more(stderr: str) -> None:
 
 def _close_descriptors() -> None:
     """Close what else was inherited: all but the three above and the pipes to the worker."""
-    tracker: Any = resource_tracker._resource_tracker  # type: ignore[attr-defined]  # noqa: SLF001
+    tracker: Any = resource_tracker._resource_tracker  # noqa: SLF001
     inherited = {tracker._fd}  # noqa: SLF001 - a pipe too, to a process of the worker's
     tracker._fd = None  # noqa: SLF001
     for descriptor in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:

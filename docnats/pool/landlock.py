@@ -45,6 +45,10 @@ TRUNCATION_SINCE = 3
 """The first version, of Linux 6.2, that keeps a process from emptying files it may only read."""
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
 class _Ruleset(ctypes.Structure):
     _fields_ = (("handled_access_fs", ctypes.c_uint64),)
 
@@ -121,17 +125,14 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
 
 def _no_new_privileges() -> None:
     """Give up what a set-user-id program would give; the kernel asks for it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS) is refused")
 
 
 def _syscall(number: int, *args: object) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
     padded = (*args, *(0,) * (4 - len(args)))
     words = (ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in padded)
-    result: int = libc.syscall(ctypes.c_long(number), *words)
+    result: int = _libc.syscall(ctypes.c_long(number), *words)
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -55,6 +55,9 @@ _PR_SET_DUMPABLE = 4
 """From ``linux/prctl.h``."""
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Protections:
     """Which protections of the kernel a process has.
@@ -127,18 +130,16 @@ def _drop_privileges() -> None:
 
     Else it might raise its limits, and ``CAP_PERFMON`` lets it read any process's environment.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; the same, higher ones
-    if libc.capget(header, held):
+    if _libc.capget(header, held):
         raise OSError(ctypes.get_errno(), "capget is refused")
     kept = (ctypes.c_uint32 * 6)(held[0] & _FILE_CAPABILITIES, held[1] & _FILE_CAPABILITIES)
-    if libc.capset(header, kept):
+    if _libc.capset(header, kept):
         raise OSError(ctypes.get_errno(), "capset is refused")
 
 
 def _close_memory() -> None:
     """Let nobody but root trace this process or read its memory."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
+    if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE) is refused")

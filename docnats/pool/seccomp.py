@@ -81,6 +81,9 @@ _MACHINES = {
 }
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
 class _Instruction(ctypes.Structure):
     _fields_ = (
         ("code", ctypes.c_uint16),
@@ -108,9 +111,9 @@ def confine() -> None:
     if machine is None:
         raise OSError(errno.ENOSYS, f"no filter is written for {platform.machine()}")
     steps = _filter(machine)
-    program = _Program(len(steps), (_Instruction * len(steps))(*steps))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.syscall(
+    instructions = (_Instruction * len(steps))(*(_Instruction(*step) for step in steps))
+    program = _Program(len(steps), instructions)
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or _libc.syscall(
         ctypes.c_long(machine.seccomp),
         ctypes.c_long(_SET_MODE_FILTER),
         ctypes.c_long(_SPEC_ALLOW),

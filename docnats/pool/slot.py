@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import pickle
 import shutil
@@ -138,7 +139,7 @@ class Slot:
         self, function: Callable[..., Any], args: tuple[object, ...], timeout: float
     ) -> Any:
         try:
-            task = (function, args, timeout * cores())
+            task = (function, args, timeout * _cores())
             return self._pool.schedule(child.call, task, timeout=timeout)
         except RuntimeError as error:
             raise BrokenProcessPool("the parser process died while it was idle") from error
@@ -179,6 +180,9 @@ class Slot:
         except OSError:
             return ""
         return " ".join(text.split())[-_LAST_WORDS:]
+
+
+_cores = functools.cache(cores)
 
 
 def _signal_name(number: int) -> str:

@@ -242,7 +242,7 @@ async def test_limits_are_not_lifted_from_inside(kind: int, sandboxed: ParserPoo
 async def test_the_kernel_ends_a_task_that_works_for_ever(
     sandboxed: ParserPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slot, "cores", lambda: 0.01)
+    monkeypatch.setattr(slot, "_cores", lambda: 0.01)
     with pytest.raises(ParseError, match="too much processor time") as failure:
         await sandboxed.run(burglary.work_for_ever, timeout=PATIENCE)
     assert failure.value.error_type is ErrorType.TIMEOUT
@@ -251,7 +251,7 @@ async def test_the_kernel_ends_a_task_that_works_for_ever(
 async def test_each_task_has_processor_time_of_its_own(
     sandboxed: ParserPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slot, "cores", lambda: 1)
+    monkeypatch.setattr(slot, "_cores", lambda: 1)
     for _ in range(3):
         left = await sandboxed.run(burglary.processor_time_left, 0.4, timeout=PATIENCE)
         assert PATIENCE - 0.5 < left < PATIENCE + 1
