@@ -235,10 +235,11 @@ def _streams(names: Names, replicas: int) -> list[dict[str, Any]]:
 
 
 def _workers(names: Names, config: NatsConfig) -> dict[str, Any]:
+    # Without a filter: with one, nats-server looks through all subjects for each job it hands
+    # out. A second priority would be a stream of its own.
     return {
         "name": names.consumer(),
         "durable_name": names.consumer(),
-        "filter_subject": names.priority_filter(),
         "ack_policy": "explicit",
         "ack_wait": int(config.ack_wait * _SECOND),
         "max_deliver": config.max_deliver + HAND_BACKS,
