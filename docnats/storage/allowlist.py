@@ -45,6 +45,8 @@ class Allowlist:
     ----------
     config : S3Config
         Its endpoint, ``presigned_endpoints``, bucket and ``read_buckets``.
+    bucket : str, optional
+        The only one, where the storage is not S3.
 
     Examples
     --------
@@ -55,12 +57,12 @@ class Allowlist:
     docnats.errors.PlaceForbidden: …
     """
 
-    def __init__(self, config: S3Config) -> None:
+    def __init__(self, config: S3Config, bucket: str | None = None) -> None:
         urls = [url for url in (config.endpoint_url, *config.presigned_endpoints) if url]
         self._endpoints = [_endpoint(urlsplit(url)) for url in urls]
         self._aws = config.endpoint_url is None
-        self._bucket = config.bucket_name
-        self._readable = (config.bucket_name, *config.read_buckets)
+        self._bucket = bucket or config.bucket_name
+        self._readable = (bucket,) if bucket else (config.bucket_name, *config.read_buckets)
 
     def check_bucket(self, bucket: str) -> None:
         """Raise a ``PlaceForbidden`` unless documents of a bucket may be read."""

@@ -89,7 +89,8 @@ async def run_worker(
         await bus.ensure()
         if chat is not None:
             await opened.enter_async_context(chat)
-        places = Allowlist(s3 if storage is None else s3.but(bucket_name=storage.bucket))
+        objects = None if storage is None or processing.use_s3_storage else storage.bucket
+        places = Allowlist(s3, objects)
         tracing = tracing_for("docnats-worker", telemetry)
         tools = Tools(
             worker=worker_id,

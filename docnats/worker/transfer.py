@@ -49,8 +49,9 @@ class Transfer:
     def check(self, message: JobMessage) -> None:
         """Raise a ``PlaceForbidden`` if a job names any place outside of the storage."""
         in_nats = self._storage is not None and kept_in_nats(self._storage.bucket)
-        if kept_in_nats(message.s3_bucket) and not in_nats:
-            raise PlaceForbidden(_OTHER_KIND.format(message.s3_bucket))
+        if kept_in_nats(message.s3_bucket) != in_nats:
+            theirs, ours = ("S3", _NATS) if in_nats else (_NATS, "S3")
+            raise PlaceForbidden(_OTHER_KIND.format(theirs, message.s3_bucket, ours))
         self._places.check_bucket(message.s3_bucket)
         self._check_urls(message)
 
@@ -128,6 +129,31 @@ class Transfer:
         urls = await self._bus.ask_for_urls(message.batch, message.request_id)
         if urls is None:
             raise StorageError(_NOBODY_SIGNS.format(what), transient=True)
+        try:
+            self._check_urls(urls)
+        except PlaceForbidden as error:  # the job is not to blame for what its signer says
+            raise StorageError(str(error), transient=True) from error
+        url = pick(urls)
+        if not url:
+            raise StorageError(_REFUSED.format(what, urls.refused or "no reason"), transient=True)
+        log.info("job %s: got a fresh URL to %s", message.request_id, what)
+        return url
+
+
+async def _put(storage: Storage, key: str, content: Path | bytes) -> None:
+    if isinstance(content, bytes):
+        await storage.put_bytes(key, content)
+    else:
+        await storage.put_file(key, content)
+
+
+_NATS = "the NATS Object Store"
+_OTHER_KIND = (
+    "the document is in {} (bucket {!r:.100}), and this worker uses {}: give clients and workers "
+    "the same USE_S3_STORAGE"
+)
+
+_NOBODY_SIGNS.format(what), transient=True)
         try:
             self._check_urls(urls)
         except PlaceForbidden as error:  # the job is not to blame for what its signer says
