@@ -5,7 +5,7 @@ pandas, no pydantic, nothing that knows a credential.
 """
 
 from docnats.parsing.bookmark import Place, Watch, read_bookmark
-from docnats.parsing.pages import PageContent
+from docnats.parsing.pages import CELL_FIELDS, PageContent
 from docnats.parsing.probe import warm_up
 from docnats.parsing.ranges import (
     PageError,
@@ -18,6 +18,7 @@ from docnats.parsing.reader import Reader, WholeReader
 from docnats.parsing.tables import read_texts
 
 __all__ = [
+    "CELL_FIELDS",
     "PageContent",
     "PageError",
     "ParseOptions",

@@ -116,7 +116,8 @@ class Processor:
     @property
     def runs_here(self) -> bool:
         """Whether all that it requires is installed."""
-        return all(find_spec(module) is not None for module in self.requires)
+        packages = {module.partition(".")[0] for module in self.requires}
+        return all(find_spec(package) is not None for package in packages)
 
     def check(self, options: Mapping[str, object]) -> dict[str, JsonValue]:
         """Return options as they travel: of the right types, without those that were not given.

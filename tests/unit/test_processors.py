@@ -13,7 +13,7 @@ import pytest
 
 import docnats
 from docnats.errors import ConfigError, ErrorType, ParseError
-from docnats.parsing import PageContent, ParseOptions, RangeResult, parse_range
+from docnats.parsing import CELL_FIELDS, PageContent, ParseOptions, RangeResult, parse_range
 from docnats.processors import DEFAULT, Processor, find_processor, known, offered
 from tests.bad_pdfs import encrypted_pdf
 from tests.pdfs import HTML_PAGE, text_pdf
@@ -60,6 +60,42 @@ def open_failing(source: str, options: Mapping[str, Any]) -> Iterator[Failing]:
     yield Failing(options)
 
 
+class Boxed(Failing):
+    """A document of a plugin that knows where words are."""
+
+    page_count = 1
+
+    def read_page(self, page_no: int) -> PageContent:
+        word = {"text": "Saturn", "font_name": "/Times", "left_to_right": True}
+        corners = zip("0123", (72, 112, 112, 72), (700, 700, 712, 712), strict=True)
+        for corner, x, y in corners:
+            word |= {f"r_x{corner}": float(x), f"r_y{corner}": float(y)}
+        return PageContent(
+            width=595,
+            height=842,
+            rotation=0,
+            text="Saturn",
+            n_lines=1,
+            quality=1.0,
+            words=[tuple(word[name] for name in CELL_FIELDS)],
+            line_numbers=[1],
+        )
+
+
+@contextmanager
+def open_boxed(source: str, options: Mapping[str, Any]) -> Iterator[Boxed]:
+    yield Boxed(options)
+
+
+def test_a_plugin_can_give_words_with_boxes(tmp_path: Path) -> None:
+    how = ParseOptions(reader=f"{__name__}:open_boxed")
+    assert parse_range("any.pdf", str(tmp_path), 1, 9, how).words == 1
+    (word,) = rows(tmp_path / "words.parquet")
+    assert (word["text"], word["font"], word["line_no"]) == ("Saturn", "Times", 1)
+    assert [word[side] for side in ("x0", "y0", "x1", "y1")] == [72, 130, 112, 142]
+    assert rows(tmp_path / "pages.parquet")[0]["n_words"] == 1
+
+
 def fail(folder: Path, **how: bool) -> RangeResult:
     options = ParseOptions(how, reader=f"{__name__}:open_failing", parts=("counts.json",))
     return parse_range("any.pdf", str(folder), 1, 9, options)
@@ -72,7 +108,9 @@ def test_those_that_come_along_are_known_and_the_parser_is_the_default() -> None
 
 
 def test_one_that_requires_what_is_not_installed_is_known_but_not_offered() -> None:
-    needy = Processor("needy", "needy", "needy:open_reader", requires=("no_such_module",))
+    needy = Processor(
+        "needy", "needy", "needy:open_reader", requires=("json", "no_such_module.part")
+    )
     assert not needy.runs_here
     assert needy.version == ""
 
