@@ -17,9 +17,11 @@ class VerifiedSession(AIOHTTPSession):
     """Takes a certificate only of the host that was asked for, also through a proxy."""
 
     def _get_ssl_context(self) -> ssl.SSLContext:
-        context: ssl.SSLContext = super()._get_ssl_context()
+        context: ssl.SSLContext = super()._get_ssl_context()  # type: ignore[misc] # not in the stubs
         context.check_hostname = True
         return context
 
     def _setup_proxy_ssl_context(self, proxy_url: str) -> ssl.SSLContext:
-        return super()._setup_proxy_ssl_context(proxy_url) or self._get_ssl_context()
+        context: ssl.SSLContext | None
+        context = super()._setup_proxy_ssl_context(proxy_url)  # type: ignore[misc] # not in the stubs
+        return context or self._get_ssl_context()
