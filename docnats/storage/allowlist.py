@@ -68,8 +68,9 @@ class Allowlist:
         """Raise a ``PlaceForbidden`` unless documents of a bucket may be read."""
         if bucket not in self._readable:
             raise PlaceForbidden(
-                f"the bucket {_shown(bucket)} is not one of this worker's, {self._names}: name it "
-                "in S3_READ_BUCKETS if its documents are to be processed in place"
+                f"the bucket {_shown(bucket)} is not one of this worker's, {self._names}: give "
+                "clients and workers the same S3_BUCKET, or name it in S3_READ_BUCKETS if its "
+                "documents are to be processed in place"
             )
 
     def check_read(self, url: str) -> None:

@@ -22,7 +22,6 @@ class VerifiedSession(AIOHTTPSession):
         return context
 
     def _setup_proxy_ssl_context(self, proxy_url: str) -> ssl.SSLContext:
-        context: ssl.SSLContext | None = super()._setup_proxy_ssl_context(  # type: ignore[misc] # nor this
-            proxy_url
-        )
+        context: ssl.SSLContext | None
+        context = super()._setup_proxy_ssl_context(proxy_url)  # type: ignore[misc] # not in the stubs
         return context or self._get_ssl_context()

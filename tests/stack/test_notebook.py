@@ -86,7 +86,9 @@ async def test_a_service_can_be_used_on_ones_own_loop(tmp_path: Path) -> None:
         assert len((await service.process_document(path)).words) > 0
 
 
-def test_another_bucket_can_be_configured(stack: LocalStack) -> None:
+def test_another_bucket_can_be_configured_and_workers_of_the_first_one_say_so(
+    stack: LocalStack,
+) -> None:
     config = docnats.configure_s3_storage(
         stack.s3.endpoint_url,
         bucket_name="another",
@@ -94,7 +96,8 @@ def test_another_bucket_can_be_configured(stack: LocalStack) -> None:
         aws_secret_access_key=stack.s3.aws_secret_access_key,
     )
     (row,) = docnats.submit_many({"a.pdf": text_pdf()}, progress="none").itertuples()
-    assert (config.bucket_name, row.state) == ("another", "done")
+    assert (config.bucket_name, row.state, row.error_type) == ("another", "failed", "storage")
+    assert "give clients and workers the same S3_BUCKET" in row.error
 
 
 def test_both_servers_can_be_named_in_code(

@@ -31,6 +31,8 @@ S3 = S3Config(
         NatsConfig(servers="nats://127.0.0.1:4222"),
         NatsConfig(servers="nats://ann:p%40ss%2Fw%3Ard@a:1,tls://b:2", replicas=3),
         NatsConfig(servers="nats://t%40ken@a:1", namespace="n", ack_wait=5),
+        NatsConfig(servers="tls://a", nkey_file=__file__, inbox_prefix="_INBOX_worker"),
+        NatsConfig(servers="tls://a", cert_file=__file__, key_file=__file__, ca_file=__file__),
     ],
 )
 def test_a_nats_config_survives_and_its_url_holds_the_login(nats: NatsConfig) -> None:
