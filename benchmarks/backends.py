@@ -7,10 +7,12 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -22,6 +24,8 @@ from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
 
 S3, NATS = "S3", "NATS Object Store"
+
+LISTINGS = 20
 
 AT_A_TIME = 8
 """Small objects on their way at a time, as of a submission."""
@@ -93,12 +97,21 @@ def main() -> int:
         results = {work: _compare(sides, work, options.rounds) for work in works}
         clients = {name: _client(one, large, folder / "back") for name, one in sides.items()}
         memory = {name: one.memory() | clients[name] for name, one in sides.items()}
+        listing = {
+            name: one.runner.run(_list_one(one, options.many)) for name, one in sides.items()
+        }
+        filled = {name: one.memory() for name, one in sides.items()}
     for work, rounds in results.items():
         print(f"\n{work.name}:")
         print_rounds(rounds, work.unit, NATS)
     _print_memory(idle, memory)
+    for name, seconds in listing.items():
+        servers = ", ".join(f"{server} {peak:.0f} MiB" for server, peak in filled[name].items())
+        took = f"one of them listed in {1000 * seconds:.1f} ms"
+        print(f"{name} with {options.many:,} objects: {took}; peaks then: {servers}")
     by_name = {work.name: rounds for work, rounds in results.items()}
-    finish(options.json, {"results": by_name, "idle_mib": idle, "peak_mib": memory})
+    measured = {"idle_mib": idle, "peak_mib": memory, "listing": listing, "filled_mib": filled}
+    finish(options.json, {"results": by_name, **measured})
     return 0
 
 
@@ -108,6 +121,7 @@ def _options() -> Any:
     parser.add_argument("--small", type=int, default=500, help="objects")
     parser.add_argument("--kilobytes", type=int, default=20, help="of a small one")
     parser.add_argument("--megabytes", type=int, default=256, help="of the large one")
+    parser.add_argument("--many", type=int, default=20_000, help="objects that are kept at a time")
     return parser.parse_args()
 
 
@@ -159,6 +173,19 @@ def _get_many(options: Any) -> Callable[[S3DocumentService], Any]:
         await _at_a_time(service.storage.get_bytes(f"small/{n}") for n in range(options.small))
 
     return run
+
+
+async def _list_one(side: Backend, many: int) -> float:
+    """Store many objects, and return the seconds that it then takes to list one of them."""
+    storage = side.service.storage
+    await _at_a_time(storage.put_bytes(f"many/{n}/", b"1234") for n in range(many))
+    seconds = []
+    for number in range(LISTINGS):
+        started = time.perf_counter()
+        found = [stored.key async for stored in storage.list(f"many/{number}/")]
+        seconds.append(time.perf_counter() - started)
+        assert found == [f"many/{number}/"]
+    return median(seconds)
 
 
 async def _at_a_time(calls: Iterable[Any]) -> None:

@@ -47,6 +47,7 @@ __all__ = [
     "raw_key",
     "result_key",
     "result_part",
+    "valid_bucket",
     "valid_token",
     "where",
 ]
@@ -68,6 +69,7 @@ SIGNERS = "signers"
 """The queue group of those who sign fresh URLs: each request goes to one of them."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_BUCKET = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _UPLOAD = re.compile(rf"{RAW_PREFIX}({_TOKEN.pattern})\.pdf")
 _RESULT = re.compile(rf"{RESULT_PREFIX}({_TOKEN.pattern})/")
 _ARCHIVE = re.compile(rf"{ARCHIVE_PREFIX}({_TOKEN.pattern})/({_TOKEN.pattern})/{ARCHIVE_TABLE}")
@@ -174,6 +176,11 @@ def known_key(
 def new_watcher() -> str:
     """Return a fresh name for the short-lived consumer of one reader of a bucket."""
     return f"watch-{uuid.uuid4().hex}"
+
+
+def valid_bucket(text: str) -> bool:
+    """Tell whether a bucket in the NATS Object Store can have this name."""
+    return _BUCKET.fullmatch(text) is not None
 
 
 def valid_token(text: str) -> bool:
@@ -492,7 +499,11 @@ class ObjectNames:
     @property
     def stream(self) -> str:
         """The stream that holds the bucket."""
-        return f"OBJ_{_token(self.bucket)}"
+        if not valid_bucket(self.bucket):
+            raise ConfigError(
+                f"{self.bucket!r}: the NATS Object Store has no bucket of such a name"
+            )
+        return f"OBJ_{self.bucket}"
 
     @property
     def chunks_filter(self) -> str:

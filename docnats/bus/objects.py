@@ -35,7 +35,7 @@ from docnats.bus.stored import (
 )
 from docnats.config import NatsConfig
 from docnats.errors import BusError, ObjectMissing, StorageError
-from docnats.names import Names, ObjectNames, new_upload_id, valid_token
+from docnats.names import Names, ObjectNames, new_upload_id, valid_bucket
 
 __all__ = ["NatsObjects"]
 
@@ -372,7 +372,7 @@ class NatsObjects:
 
     def _names(self, bucket: str | None) -> ObjectNames:
         name = bucket or self.bucket
-        if not valid_token(name):
+        if not valid_bucket(name):
             raise StorageError(_NO_BUCKET.format(bucket=name))
         return ObjectNames(name)
 

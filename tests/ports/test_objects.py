@@ -357,6 +357,14 @@ async def test_a_full_disk_is_told(nats_config: NatsConfig, objects: NatsObjects
     assert await messages(objects) == 0
 
 
+async def test_a_server_that_takes_small_messages_only_is_told(
+    objects: NatsObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects_module, "ROOM", MIB)  # its limit is 1 MiB
+    with pytest.raises(StorageError, match="raise max_payload"):
+        await objects.ensure()
+
+
 async def test_many_objects_are_listed_from_their_descriptions(
     objects: NatsObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from docnats import names
 from docnats.errors import ConfigError
-from docnats.names import Names
+from docnats.names import Names, ObjectNames
 
 tokens = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=64)
 
@@ -91,6 +91,9 @@ def test_every_subject_reaches_its_own_stream_and_no_other(
         "states": n.states_filter,
         "workers": n.workers_filter,
         "sending": n.sending_filter,
+        "archives": n.archives_filter,
+        "chunks": ObjectNames(n.objects_bucket).chunks_filter,
+        "metas": ObjectNames(n.objects_bucket).metas_filter,
     }
     homes = {
         n.job_subject(batch, job): ["jobs"],
@@ -100,6 +103,9 @@ def test_every_subject_reaches_its_own_stream_and_no_other(
         n.worker_subject(job): ["workers"],
         n.probe_subject: ["workers"],
         n.sending_subject(batch): ["sending"],
+        n.archive_subject(batch): ["archives"],
+        ObjectNames(n.objects_bucket).chunks_subject(job): ["chunks"],
+        ObjectNames(n.objects_bucket).meta_subject(names.raw_key(job)): ["metas"],
         n.progress_subject(batch, job): [],
         n.cancel_subject(batch, job): [],
         n.sign_subject(batch, job): [],
@@ -187,10 +193,12 @@ def test_namespaces_share_no_stream(one: str, two: str) -> None:
             n.states_stream,
             n.workers_stream,
             n.sending_stream,
+            n.archives_stream,
+            ObjectNames(n.objects_bucket).stream,
         }
 
     assert streams(Names(one)).isdisjoint(streams(Names(two))) is (one != two)
-    assert len(streams(Names(one))) == 6
+    assert len(streams(Names(one))) == 8
 
 
 @settings(deadline=None)
@@ -200,6 +208,25 @@ def test_a_key_tells_whose_it_is(job: str) -> None:
     assert {names.owner(names.result_part(job, part)) for part in names.RESULT_PARTS} == {job}
     for key in (f"{job}.pdf", f"raw/{job}", f"raw/a/{job}.pdf", f"processed/{job}"):
         assert names.owner(key) is None
+
+
+@settings(deadline=None)
+@given(tokens, tokens)
+def test_an_archive_tells_whose_it_is(namespace: str, batch: str) -> None:
+    n = Names(namespace)
+    assert names.archived_batch(n.archive_table(batch)) == (namespace, batch)
+    for key in (n.archive_receipt(batch), f"batches/{batch}/jobs.parquet", names.raw_key(batch)):
+        assert names.archived_batch(key) is None
+        assert names.owner(n.archive_table(batch)) is None
+
+
+@settings(deadline=None)
+@given(st.text(), tokens)
+def test_an_object_is_read_back_from_its_subject(name: str, upload: str) -> None:
+    o = ObjectNames("b")
+    assert o.object_of(o.meta_subject(name)) == name
+    assert o.upload_of(o.chunks_subject(upload)) == upload
+    assert o.object_of("$O.b.M.not base64!") is None
 
 
 @settings(deadline=None)
