@@ -43,15 +43,18 @@ class _Records(pickle.Unpickler):
         try:
             return self.load()
         finally:
-            for kind, before in self._given.items():
-                _undo_changes(kind, before)
+            altered = [kind for kind, before in self._given.items() if _undo_changes(kind, before)]
+            if altered:
+                raise pickle.UnpicklingError(f"it alters {altered[0].__name__}")
 
     def find_class(self, module: str, name: str, /) -> Any:
         """Return a class that an answer may have an instance of."""
-        # Nothing is imported: that, too, would run code.
+        if (module, name) == ("builtins", "getattr"):
+            return _member
+        # Nothing is imported, not even by a module's __getattr__: that, too, would run code.
         found: Any = sys.modules.get(module)
         for part in name.split("."):
-            found = getattr(found, part, None)
+            found = getattr(found, "__dict__", {}).get(part)
         if (module, name) in _PLAIN:
             return found
         if _is_record(found):
@@ -83,8 +86,18 @@ class AnswerReader(connection.Connection):
             raise pickle.PicklingError(str(error)) from error
 
 
-def _undo_changes(kind: type, before: dict[str, Any]) -> None:
-    """Put a class back as it was; what a pickle sets on an object, it can set on its class."""
+def _member(kind: object, name: str) -> Enum:
+    """Return a member of an enumeration; before 3.11.4, Python pickles one by ``getattr``."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind[name]
+    raise pickle.UnpicklingError(f"it asks for {name} of {kind!r}, which is no enumeration")
+
+
+def _undo_changes(kind: type, before: dict[str, Any]) -> bool:
+    """Put a class back as it was, and tell whether that was needed.
+
+    What a pickle may set on an object, it may set on its class.
+    """
     after = dict(vars(kind))
     changed = [name for name in after.keys() | before.keys() if _differ(after, before, name)]
     for name in changed:
@@ -92,8 +105,7 @@ def _undo_changes(kind: type, before: dict[str, Any]) -> None:
             setattr(kind, name, before[name])
         else:
             delattr(kind, name)
-    if changed:
-        raise pickle.UnpicklingError(f"it alters {kind.__name__}")
+    return bool(changed)
 
 
 def _differ(one: dict[str, Any], other: dict[str, Any], name: str) -> bool:

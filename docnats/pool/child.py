@@ -135,7 +135,8 @@ def _close_descriptors() -> None:
     tracker: Any = resource_tracker._resource_tracker  # noqa: SLF001
     inherited = {tracker._fd}  # noqa: SLF001 - a pipe too, to a process of the worker's
     tracker._fd = None  # noqa: SLF001
-    for descriptor in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
+    listing = Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
+    for descriptor in [int(entry.name) for entry in listing.iterdir()]:
         try:
             mode = os.fstat(descriptor).st_mode
         except OSError:  # the one by which the list was read

@@ -54,7 +54,6 @@ root may not see its own Python, in another user's folder for example."""
 _PR_SET_DUMPABLE = 4
 """From ``linux/prctl.h``."""
 
-
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

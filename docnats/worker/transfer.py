@@ -153,30 +153,6 @@ _OTHER_KIND = (
     "the same USE_S3_STORAGE"
 )
 
-_NOBODY_SIGNS.format(what), transient=True)
-        try:
-            self._check_urls(urls)
-        except PlaceForbidden as error:  # the job is not to blame for what its signer says
-            raise StorageError(str(error), transient=True) from error
-        url = pick(urls)
-        if not url:
-            raise StorageError(_REFUSED.format(what, urls.refused or "no reason"), transient=True)
-        log.info("job %s: got a fresh URL to %s", message.request_id, what)
-        return url
-
-
-async def _put(storage: Storage, key: str, content: Path | bytes) -> None:
-    if isinstance(content, bytes):
-        await storage.put_bytes(key, content)
-    else:
-        await storage.put_file(key, content)
-
-
-_OTHER_KIND = (
-    "the document is in the NATS Object Store (bucket {}), and this worker uses S3: give clients "
-    "and workers the same USE_S3_STORAGE"
-)
-
 _NOBODY_SIGNS = (
     "this worker has no S3 credentials, the job has no valid presigned URL to {} and nobody signs "
     "one: run `docnats signer`, keep a client connected that has S3 credentials, or give the "

@@ -294,6 +294,20 @@ def test_an_answer_names_no_function(answer: tuple[str, str]) -> None:
         answers._Records(BytesIO(naming)).read()
 
 
+def test_an_answer_may_name_a_member_of_an_enumeration_and_nothing_else() -> None:
+    """As Python does before 3.11.4: by getattr."""
+
+    def asking(owner: bytes, name: bytes) -> answers._Records:
+        return answers._Records(BytesIO(b"cbuiltins\ngetattr\n(c" + owner + b"V" + name + b"\ntR."))
+
+    error_type = b"docnats.errors\nErrorType\n"
+    assert asking(error_type, b"CRASHED").read() is ErrorType.CRASHED
+    with pytest.raises(KeyError):
+        asking(error_type, b"mro").read()
+    with pytest.raises(pickle.UnpicklingError, match="no enumeration"):
+        asking(b"docnats.errors\nParseError\n", b"__init__").read()
+
+
 PROGRAM = """
 import asyncio, logging, os, platform
 from dataclasses import replace
