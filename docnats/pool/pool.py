@@ -231,7 +231,7 @@ class ParserPool:
         slot = Slot(self._context, self._confinement(), max_tasks=self._max_tasks)
         self._slots.add(slot)
         try:
-            self._judge(await asyncio.to_thread(slot.start))
+            self._judge(await slot.start())
         except BaseException:
             self._slots.discard(slot)
             await asyncio.to_thread(slot.stop)

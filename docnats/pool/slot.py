@@ -82,9 +82,13 @@ class Slot:
             context=context,
         )
 
-    def start(self) -> Protections:
+    async def start(self) -> Protections:
         """Start the process, wait until it works, and return how it is protected."""
-        return self._pool.schedule(child.protections).result(START_SECONDS)
+        # No thread waits for it: one would go on to wait for a process that has been stopped.
+        future = await asyncio.to_thread(self._pool.schedule, child.protections)
+        async with asyncio.timeout(START_SECONDS):
+            protections: Protections = await asyncio.wrap_future(future)
+        return protections
 
     def stop(self) -> None:
         """Kill the process, whatever it does."""

@@ -122,13 +122,16 @@ class TestPrivacy:
             connection.sendall(b'CONNECT {"verbose": false}\r\nPING\r\n')
             assert b"Authorization Violation" in stream.readline()
 
-    def test_nothing_of_the_users_environment_reaches_a_server(
+    def test_nothing_of_the_users_environment_reaches_a_server_or_the_supervisor(
         self, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("WEED_MASTER_PORT", "1")
         monkeypatch.setenv("MINIO_ROOT_USER", "somebody")
         monkeypatch.setenv("MY_TOKEN", "hush")
-        for program in programs(start()):
+        servers = programs(start())
+        supervisor = servers[0].parent()
+        assert supervisor is not None
+        for program in (supervisor, *servers):
             assert not {"MY_TOKEN", "WEED_MASTER_PORT"} & program.environ().keys()
             assert "somebody" not in program.environ().values()
 
