@@ -16,4 +16,5 @@ def storage_for(
     limit = processing.outage_limit
     if processing.use_s3_storage:
         return S3Storage(s3, outage_limit=limit)
-    return ObjectStorage(NatsObjects(nats), outage_limit=limit)
+    objects = NatsObjects(nats)
+    return ObjectStorage(objects, read_buckets=s3.read_buckets, outage_limit=limit)

@@ -26,7 +26,6 @@ _OF_PYTHON = ("DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PAT
 
 _PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 
-
 USE_S3 = "USE_S3_STORAGE"
 
 
@@ -71,6 +70,8 @@ def worker_environment(s3: S3Config | None, nats: NatsConfig) -> dict[str, str]:
     replaced = {*_aliases(S3Config).values(), *_aliases(NatsConfig).values(), "AWS_REGION", USE_S3}
     if s3 is None or s3.aws_access_key_id:
         replaced.update(_PROFILES)
+    if s3 is None:  # buckets of the Object Store then
+        replaced.discard("S3_READ_BUCKETS")
     inherited = {name: value for name, value in os.environ.items() if name not in replaced}
     return inherited | ours
 

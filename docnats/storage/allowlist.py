@@ -46,7 +46,7 @@ class Allowlist:
     config : S3Config
         Its endpoint, ``presigned_endpoints``, bucket and ``read_buckets``.
     bucket : str, optional
-        The only one, where the storage is not S3.
+        Of documents and results, where the storage is not S3.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class Allowlist:
         self._endpoints = [_endpoint(urlsplit(url)) for url in urls]
         self._aws = config.endpoint_url is None
         self._bucket = bucket or config.bucket_name
-        self._readable = (bucket,) if bucket else (config.bucket_name, *config.read_buckets)
+        self._readable = (self._bucket, *config.read_buckets)
 
     def check_bucket(self, bucket: str) -> None:
         """Raise a ``PlaceForbidden`` unless documents of a bucket may be read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -121,12 +121,21 @@ class ObjectStorage:
     ----------
     objects : ObjectBucket
         The bucket, not yet entered.
+    read_buckets : sequence of str
+        Other buckets of the Object Store whose documents may be processed in place.
     outage_limit : float
         Seconds that NATS may be out of reach for the calls of :meth:`patient`.
     """
 
-    def __init__(self, objects: ObjectBucket, *, outage_limit: float = OUTAGE_LIMIT) -> None:
+    def __init__(
+        self,
+        objects: ObjectBucket,
+        *,
+        read_buckets: Sequence[str] = (),
+        outage_limit: float = OUTAGE_LIMIT,
+    ) -> None:
         self._objects = objects
+        self._read_buckets = read_buckets
         self._patient = PatientStorage(self, outage_limit)
         self._files: FileSystem | None = None
 
@@ -149,8 +158,8 @@ class ObjectStorage:
 
     @property
     def readable(self) -> tuple[str, ...]:
-        """The bucket."""
-        return (self.bucket,)
+        """The bucket and ``read_buckets``."""
+        return (self.bucket, *self._read_buckets)
 
     @property
     def outage(self) -> float | None:

@@ -48,12 +48,18 @@ class Transfer:
 
     def check(self, message: JobMessage) -> None:
         """Raise a ``PlaceForbidden`` if a job names any place outside of the storage."""
-        in_nats = self._storage is not None and kept_in_nats(self._storage.bucket)
-        if kept_in_nats(message.s3_bucket) != in_nats:
-            theirs, ours = ("S3", _NATS) if in_nats else (_NATS, "S3")
-            raise PlaceForbidden(_OTHER_KIND.format(theirs, message.s3_bucket, ours))
-        self._places.check_bucket(message.s3_bucket)
+        self._check_bucket(message.s3_bucket)
         self._check_urls(message)
+
+    def _check_bucket(self, bucket: str) -> None:
+        try:
+            self._places.check_bucket(bucket)
+        except PlaceForbidden:
+            in_nats = self._storage is not None and kept_in_nats(self._storage.bucket)
+            if kept_in_nats(bucket) == in_nats:
+                raise
+            theirs, ours = ("S3", _NATS) if in_nats else (_NATS, "S3")
+            raise PlaceForbidden(_OTHER_KIND.format(theirs, bucket, ours)) from None
 
     def _check_urls(self, urls: Urls) -> None:
         if urls.s3_url:

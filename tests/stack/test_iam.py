@@ -153,7 +153,13 @@ async def test_a_signer_with_its_policy_is_enough_for_workers_without_credential
 async def contents(owner: S3Config) -> None:
     """Put something everywhere."""
     async with S3Storage(owner) as storage:
-        for key in ("raw/j.pdf", "processed/j/words.parquet", "health/x", "private/x"):
+        for key in (
+            "raw/j.pdf",
+            "processed/j/words.parquet",
+            "batches/default/b/jobs.parquet",
+            "health/x",
+            "private/x",
+        ):
             await storage.put_bytes(key, b"x")
 
 
@@ -163,6 +169,7 @@ def attempts(storage: S3Storage) -> dict[str, Awaitable[Any]]:
     for folder, key in (
         ("raw", "raw/j.pdf"),
         ("processed", "processed/j/words.parquet"),
+        ("batches", "batches/default/b/jobs.parquet"),
         ("health", "health/x"),
         ("private", "private/x"),
     ):
@@ -185,7 +192,8 @@ async def allowed(storage: S3Storage) -> set[str]:
 
 
 CLIENT = {"list", "get raw", "put raw", "delete raw", "get processed", "put processed"}
-CLIENT |= {"delete processed", "get health", "put health", "delete health"}
+CLIENT |= {"delete processed", "get batches", "put batches"}
+CLIENT |= {"get health", "put health", "delete health"}
 
 
 @pytest.mark.usefixtures("contents")
@@ -193,7 +201,7 @@ CLIENT |= {"delete processed", "get health", "put health", "delete health"}
     ("role", "may"),
     [
         ("client", CLIENT),
-        ("worker", {"get raw", "put processed"}),
+        ("worker", {"get raw", "put processed", "get health", "put health", "delete health"}),
         ("signer", {"get raw", "put processed"}),
     ],
 )

@@ -31,8 +31,10 @@ IN_NATS = ProcessingConfig(use_s3_storage=False)
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    with LocalStack(workers=1, parsers=2, use_s3=False, embedded=True) as stack:
-        yield stack
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("S3_READ_BUCKETS", "papers")
+        with LocalStack(workers=1, parsers=2, use_s3=False, embedded=True) as stack:
+            yield stack
 
 
 @pytest.fixture
