@@ -1,66 +1,15 @@
-"""Every S3 key, NATS subject, stream, consumer and bucket name docnats uses.
-
-No other module spells one out. A *namespace* separates independent installations on
-one NATS cluster; a *batch* is one submission; a *job* is one document.
-"""
+"""The NATS names of one namespace: subjects, streams, consumers, buckets."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
-import secrets
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from docnats.errors import ConfigError
+from docnats.names.keys import ARCHIVE_PREFIX, ARCHIVE_TABLE
+from docnats.names.tokens import token, valid_token
 
-__all__ = [
-    "ARCHIVE_PREFIX",
-    "ARCHIVE_TABLE",
-    "DOCUMENT",
-    "PAGES",
-    "PRIORITY",
-    "PROBE_PREFIX",
-    "RAW_PREFIX",
-    "RESULT_PARTS",
-    "RESULT_PREFIX",
-    "SIGNERS",
-    "WORDS",
-    "Names",
-    "ObjectNames",
-    "archived_batch",
-    "kept_in_nats",
-    "known_key",
-    "new_batch_id",
-    "new_canary_id",
-    "new_job_id",
-    "new_upload_id",
-    "new_watcher",
-    "owner",
-    "part_key",
-    "poison_key",
-    "probe_key",
-    "raw_key",
-    "result_key",
-    "result_part",
-    "valid_bucket",
-    "valid_token",
-    "where",
-]
-
-RAW_PREFIX = "raw/"
-RESULT_PREFIX = "processed/"
-PROBE_PREFIX = "health/"
-ARCHIVE_PREFIX = "batches/"
-PAGES = "pages.parquet"
-WORDS = "words.parquet"
-DOCUMENT = "document.json"
-RESULT_PARTS = (PAGES, WORDS, DOCUMENT)
-ARCHIVE_TABLE = "jobs.parquet"
+__all__ = ["PRIORITY", "SIGNERS", "Names"]
 
 PRIORITY = "normal"
 """The one priority in use; its place in the subject lets others have their own consumer."""
@@ -68,130 +17,7 @@ PRIORITY = "normal"
 SIGNERS = "signers"
 """The queue group of those who sign fresh URLs: each request goes to one of them."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_BUCKET = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_UPLOAD = re.compile(rf"{RAW_PREFIX}({_TOKEN.pattern})\.pdf")
-_RESULT = re.compile(rf"{RESULT_PREFIX}({_TOKEN.pattern})/")
-_ARCHIVE = re.compile(rf"{ARCHIVE_PREFIX}({_TOKEN.pattern})/({_TOKEN.pattern})/{ARCHIVE_TABLE}")
-_OBJECTS = re.compile(rf"docnats_({_TOKEN.pattern})_objects")
 _STATES = re.compile(r"KV_docnats-(.+)-states")
-
-
-def raw_key(request_id: str) -> str:
-    """Return the S3 key of an uploaded document."""
-    return f"{RAW_PREFIX}{request_id}.pdf"
-
-
-def result_key(request_id: str) -> str:
-    """Return the S3 prefix under which a job's result objects are."""
-    return f"{RESULT_PREFIX}{request_id}/"
-
-
-def result_part(request_id: str, part: str) -> str:
-    """Return the S3 key of one result object, for example of ``words.parquet``."""
-    return f"{result_key(request_id)}{part}"
-
-
-def part_key(result_key: str, part: str) -> str:
-    """Return the S3 key of one result object of those under a job record's ``result_key``."""
-    return f"{result_key}{part}"
-
-
-def probe_key() -> str:
-    """Return a fresh S3 key for a health check's put, get and delete."""
-    return f"{PROBE_PREFIX}{uuid.uuid4().hex}"
-
-
-def owner(key: str) -> str | None:
-    """Return the id of the job that an S3 key was made for; None for a key of another kind."""
-    found = _UPLOAD.fullmatch(key) or _RESULT.match(key)
-    return found[1] if found else None
-
-
-def archived_batch(key: str) -> tuple[str, str] | None:
-    """Return the namespace and the batch of an archive's table; None for another S3 key."""
-    found = _ARCHIVE.fullmatch(key)
-    return (found[1], found[2]) if found else None
-
-
-def kept_in_nats(bucket: str) -> bool:
-    """Tell whether a bucket is one of docnats' own in the NATS Object Store.
-
-    No bucket in S3 is taken for one: those have no ``_`` in their names.
-    """
-    return _OBJECTS.fullmatch(bucket) is not None
-
-
-def where(bucket: str, key: str) -> str:
-    """Return in words where an object is, for people.
-
-    Examples
-    --------
-    >>> where("documents", "raw/1.pdf"), where("docnats_default_objects", "raw/1.pdf")
-    ('s3://documents/raw/1.pdf', 'nats://docnats_default_objects/raw/1.pdf')
-    """
-    return f"{'nats' if kept_in_nats(bucket) else 's3'}://{bucket}/{key}"
-
-
-def new_upload_id() -> str:
-    """Return a fresh name for the chunks of one object in the NATS Object Store."""
-    return uuid.uuid4().hex
-
-
-def new_job_id() -> str:
-    """Return a fresh job id: 32 hexadecimal digits; it is also the ``request_id``."""
-    return uuid.uuid4().hex
-
-
-def new_batch_id() -> str:
-    """Return a fresh batch id that sorts by time, for example ``20260131-094500-3f9a1c``."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def new_canary_id() -> str:
-    """Return a fresh id of a batch that is processed to tell how others will go."""
-    return f"canary-{new_batch_id()}"
-
-
-def poison_key(sha256: str, processor: str, version: str, options: Mapping[str, object]) -> str:
-    """Return the KV key of what is known of a document, put through one processor in one way."""
-    return known_key(sha256, processor, version, options, None)
-
-
-def known_key(
-    sha256: str,
-    processor: str,
-    version: str,
-    options: Mapping[str, object],
-    prompt: tuple[str, str | None] | None,
-) -> str:
-    """Return the KV key of a document's known result; a prompt comes with its model's name."""
-    how: list[object] = [processor, version, options]
-    if prompt is not None:
-        how.append(prompt)
-    digest = hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()
-    return f"{_token(sha256)}.{digest[:16]}"
-
-
-def new_watcher() -> str:
-    """Return a fresh name for the short-lived consumer of one reader of a bucket."""
-    return f"watch-{uuid.uuid4().hex}"
-
-
-def valid_bucket(text: str) -> bool:
-    """Tell whether a bucket in the NATS Object Store can have this name."""
-    return _BUCKET.fullmatch(text) is not None
-
-
-def valid_token(text: str) -> bool:
-    """Tell whether a text can stand as one part of a NATS subject and of a KV key."""
-    return _TOKEN.fullmatch(text) is not None
-
-
-def _token(text: str) -> str:
-    if not valid_token(text):
-        raise ConfigError(f"{text!r}: a name is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")
-    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +55,11 @@ class Names:
 
     def job_subject(self, batch: str, job_id: str) -> str:
         """Return the subject of one job's control message."""
-        return f"docnats.{self.namespace}.jobs.{PRIORITY}.{_token(batch)}.{_token(job_id)}"
+        return f"docnats.{self.namespace}.jobs.{PRIORITY}.{token(batch)}.{token(job_id)}"
 
     def batch_jobs_filter(self, batch: str) -> str:
         """Return the subjects of a batch's control messages."""
-        return f"docnats.{self.namespace}.jobs.{PRIORITY}.{_token(batch)}.*"
+        return f"docnats.{self.namespace}.jobs.{PRIORITY}.{token(batch)}.*"
 
     def addressee(self, subject: str) -> tuple[str, str] | None:
         """Return the (batch, job_id) that the subject of a control message names, if it does."""
@@ -255,7 +81,7 @@ class Names:
 
     def dead_letter_subject(self, kind: str, origin: str) -> str:
         """Return the subject of a dead letter; ``origin`` is a token of the message it was."""
-        return f"docnats.{self.namespace}.dead.{kind}.{_token(origin)}"
+        return f"docnats.{self.namespace}.dead.{kind}.{token(origin)}"
 
     @property
     def advisories_stream(self) -> str:
@@ -304,7 +130,7 @@ class Names:
 
     def state_key(self, batch: str, job_id: str) -> str:
         """Return the KV key of one job's state."""
-        return f"{_token(batch)}.{_token(job_id)}"
+        return f"{token(batch)}.{token(job_id)}"
 
     def state_subject(self, batch: str, job_id: str) -> str:
         """Return the subject that stands for a job's KV key."""
@@ -323,7 +149,7 @@ class Names:
 
     def batch_states_filter(self, batch: str | None = None) -> str:
         """Return the subjects that stand for the KV keys of a batch, or of all."""
-        return f"$KV.{self.states_bucket}.{'*' if batch is None else _token(batch)}.*"
+        return f"$KV.{self.states_bucket}.{'*' if batch is None else token(batch)}.*"
 
     @property
     def objects_bucket(self) -> str:
@@ -347,15 +173,15 @@ class Names:
 
     def archive_subject(self, batch: str) -> str:
         """Return the subject that stands for the KV key of an archived batch."""
-        return f"$KV.{self.archives_bucket}.{_token(batch)}"
+        return f"$KV.{self.archives_bucket}.{token(batch)}"
 
     def archive_table(self, batch: str) -> str:
         """Return the S3 key of the job table of an archived batch."""
-        return f"{ARCHIVE_PREFIX}{self.namespace}/{_token(batch)}/{ARCHIVE_TABLE}"
+        return f"{ARCHIVE_PREFIX}{self.namespace}/{token(batch)}/{ARCHIVE_TABLE}"
 
     def archive_receipt(self, batch: str) -> str:
         """Return the S3 key of the receipt of an archived batch."""
-        return f"{ARCHIVE_PREFIX}{self.namespace}/{_token(batch)}/receipt.json"
+        return f"{ARCHIVE_PREFIX}{self.namespace}/{token(batch)}/receipt.json"
 
     @property
     def workers_stream(self) -> str:
@@ -369,7 +195,7 @@ class Names:
 
     def worker_subject(self, worker: str) -> str:
         """Return the subject that stands for a worker's KV key."""
-        return f"$KV.{self.workers_bucket}.{_token(worker)}"
+        return f"$KV.{self.workers_bucket}.{token(worker)}"
 
     @property
     def any_worker_filter(self) -> str:
@@ -420,7 +246,7 @@ class Names:
 
     def results_of(self, sha256: str) -> str:
         """Return the subjects of all that is known of one document."""
-        return f"$KV.{self.results_bucket}.{_token(sha256)}.*"
+        return f"$KV.{self.results_bucket}.{token(sha256)}.*"
 
     @property
     def sending_bucket(self) -> str:
@@ -439,7 +265,7 @@ class Names:
 
     def sending_subject(self, batch: str) -> str:
         """Return the subject that stands for the key of a batch being sent."""
-        return f"$KV.{self.sending_bucket}.{_token(batch)}"
+        return f"$KV.{self.sending_bucket}.{token(batch)}"
 
     @property
     def probe_subject(self) -> str:
@@ -448,16 +274,16 @@ class Names:
 
     def progress_subject(self, batch: str, job_id: str) -> str:
         """Return the core NATS subject of one job's page progress."""
-        return f"docnats.{self.namespace}.progress.{_token(batch)}.{_token(job_id)}"
+        return f"docnats.{self.namespace}.progress.{token(batch)}.{token(job_id)}"
 
     def batch_progress_filter(self, batch: str) -> str:
         """Return the subjects of the page progress of a batch's jobs."""
-        return f"docnats.{self.namespace}.progress.{_token(batch)}.*"
+        return f"docnats.{self.namespace}.progress.{token(batch)}.*"
 
     def cancel_subject(self, batch: str, job_id: str | None = None) -> str:
         """Return the core NATS subject that tells workers to stop a job, or a whole batch."""
-        subject = f"docnats.{self.namespace}.cancel.{_token(batch)}"
-        return subject if job_id is None else f"{subject}.{_token(job_id)}"
+        subject = f"docnats.{self.namespace}.cancel.{token(batch)}"
+        return subject if job_id is None else f"{subject}.{token(job_id)}"
 
     @property
     def cancels_filter(self) -> str:
@@ -466,7 +292,7 @@ class Names:
 
     def sign_subject(self, batch: str, job_id: str) -> str:
         """Return the core NATS subject on which a worker asks for fresh URLs of a job."""
-        return f"docnats.{self.namespace}.sign.{_token(batch)}.{_token(job_id)}"
+        return f"docnats.{self.namespace}.sign.{token(batch)}.{token(job_id)}"
 
     @property
     def signs_filter(self) -> str:
@@ -476,61 +302,9 @@ class Names:
     def asked_for(self, subject: str) -> tuple[str, str]:
         """Return the batch and job id of a subject that asks for fresh URLs."""
         _, _, _, batch, job_id = subject.split(".")
-        return _token(batch), _token(job_id)
+        return token(batch), token(job_id)
 
     def cancelled(self, subject: str) -> tuple[str, str | None]:
         """Return the batch and job id of a cancel subject; no job id stands for the batch."""
         _, _, _, batch, *job_id = subject.split(".")
         return batch, job_id[0] if job_id else None
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectNames:
-    """The NATS names of one bucket of the Object Store, as its format (ADR-20) says.
-
-    Examples
-    --------
-    >>> ObjectNames("b").meta_subject("raw/1.pdf")
-    '$O.b.M.cmF3LzEucGRm'
-    """
-
-    bucket: str
-
-    @property
-    def stream(self) -> str:
-        """The stream that holds the bucket."""
-        if not valid_bucket(self.bucket):
-            raise ConfigError(
-                f"{self.bucket!r}: the NATS Object Store has no bucket of such a name"
-            )
-        return f"OBJ_{self.bucket}"
-
-    @property
-    def chunks_filter(self) -> str:
-        """The subjects of all objects' chunks."""
-        return f"$O.{self.bucket}.C.>"
-
-    @property
-    def metas_filter(self) -> str:
-        """The subjects of all objects' descriptions."""
-        return f"$O.{self.bucket}.M.>"
-
-    def chunks_subject(self, upload_id: str) -> str:
-        """Return the subject of one object's chunks."""
-        return f"$O.{self.bucket}.C.{upload_id}"
-
-    def upload_of(self, subject: str) -> str:
-        """Return which object's chunks a subject is of."""
-        return subject.removeprefix(f"$O.{self.bucket}.C.")
-
-    def meta_subject(self, name: str) -> str:
-        """Return the subject of one object's description."""
-        return f"$O.{self.bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
-
-    def object_of(self, subject: str) -> str | None:
-        """Return which object a subject describes; None if it makes no sense."""
-        encoded = subject.removeprefix(f"$O.{self.bucket}.M.")
-        try:
-            return base64.urlsafe_b64decode(encoded).decode()
-        except ValueError:
-            return None
