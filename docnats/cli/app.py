@@ -7,52 +7,38 @@ import shlex
 import signal
 import sys
 import threading
-from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from docnats.cli.logs import log_to_stderr
-from docnats.cli.options import Options, Processor
+from docnats.cli.operations import operations
+from docnats.cli.options import (
+    Json,
+    MetricsPort,
+    Options,
+    Parsers,
+    Password,
+    Processor,
+    Workers,
+)
 from docnats.cli.output import (
     err,
     out,
-    print_dead_letters,
     print_estimate,
-    print_health,
     print_jobs,
-    print_leftovers,
-    print_receipt,
     print_taste,
-    print_verification,
 )
+from docnats.cli.status import EPILOG, ExitCode, exit_by_jobs
 from docnats.config import LogFormat, ProcessingConfig, TelemetryConfig
 from docnats.errors import BusError, DocnatsError, StackError, StorageError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
-__all__ = ["ExitCode", "app", "main"]
+__all__ = ["app", "main"]
 
-
-class ExitCode(IntEnum):
-    """What the exit status of a command says."""
-
-    OK = 0
-    FAILED_JOBS = 1
-    """Some jobs failed or were cancelled; or something is not healthy, or an archive damaged."""
-    USAGE = 2
-    """An argument, a setting or a source is wrong; nothing was started."""
-    SERVERS = 3
-    """NATS, S3 or the embedded stack could not be used."""
-    INTERRUPTED = 130
-
-
-EPILOG = (
-    "Exit status: 0 all well; 1 some jobs failed, not healthy, or an archive is damaged; 2 wrong "
-    "usage or sources; 3 servers cannot be used; 130 interrupted."
-)
 
 app = typer.Typer(
     name="docnats",
@@ -63,44 +49,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object a job row; bars and logs on stderr.")
-]
-Password = Annotated[
-    str | None,
-    typer.Option(envvar="DOCNATS_PASSWORD", help="Opens encrypted PDFs.", show_envvar=True),
-]
-Parsers = Annotated[
-    int | None, typer.Option(min=1, help="Parser processes a worker; by default one a core.")
-]
-MetricsPort = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        max=65535,
-        help="Serve metrics there, at DOCNATS_METRICS_HOST or 127.0.0.1; 0 is any free port.",
-    ),
-]
-
-
-def _workers(given: str) -> int | Literal["auto"]:
-    """Read a number of workers."""
-    if given == "auto":
-        return "auto"
-    if not given.isdecimal():
-        raise typer.BadParameter(f"{given!r}: it is a number, 0 or more, or auto")
-    return int(given)
-
-
-Workers = Annotated[
-    Any,
-    typer.Option(
-        parser=_workers,
-        metavar="N|auto",
-        help="Workers to start; [bold]auto[/]: as many as the jobs need, of one parser each.",
-    ),
-]
 
 
 def main() -> None:
@@ -171,7 +119,7 @@ def demo(
             f"[bold]{session.service().storage.bucket}[/]; data in {_short(session.home)}\n"
             f'In Python: [bold]docnats.attach("{jobs.batch[0]}").docnats.words()[/]'
         )
-    _exit_by_jobs(jobs)
+    exit_by_jobs(jobs)
 
 
 @app.command(epilog=EPILOG)
@@ -294,7 +242,7 @@ def submit(  # noqa: PLR0913 - a command's options
         progress="text",
     )
     print_jobs(jobs, as_json=as_json)
-    _exit_by_jobs(jobs)
+    exit_by_jobs(jobs)
 
 
 @app.command(epilog=EPILOG)
@@ -331,134 +279,7 @@ def estimate(
     print_estimate(expected, as_json=as_json)
 
 
-@app.command(epilog=EPILOG)
-def jobs(
-    batch: Annotated[str | None, typer.Argument(help="One batch; by default all.")] = None,
-    *,
-    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List jobs and their states."""
-    import docnats
-    from docnats.models import JobState
-
-    if state is not None and state not in list(JobState):
-        raise typer.BadParameter(f"--state is one of {', '.join(JobState)}")
-    table = docnats.jobs(batch)
-    print_jobs(table if state is None else table[table.state == state], as_json=as_json)
-
-
-@app.command("dead-letters", epilog=EPILOG)
-def dead_letters(*, as_json: Json = False) -> None:
-    """List the job messages that no worker could settle, and why."""
-    import docnats
-
-    print_dead_letters(docnats.dead_letters(), as_json=as_json)
-
-
-@app.command(epilog=EPILOG)
-def requeue(
-    ids: Annotated[
-        list[int] | None, typer.Argument(metavar="ID...", help="As `docnats dead-letters` lists.")
-    ] = None,
-    *,
-    every: Annotated[bool, typer.Option("--all", help="All that there are.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Run dead letters again, as new jobs on the same documents.
-
-    One that cannot run again stays among the dead letters, and the others go on;
-    the exit status is 1 then.
-
-      docnats requeue 7 8
-      docnats requeue --all
-    """
-    import docnats
-    from docnats.notebook.letters import run_again
-
-    if bool(ids) == every:
-        raise typer.BadParameter("give the ids of dead letters, or --all")
-    letters = docnats.dead_letters()["id"].tolist() if every else ids or []
-    if not letters:
-        err.print("there are no dead letters")
-        return
-    refused: list[str] = []
-
-    def refuse(refusal: str) -> None:
-        refused.append(refusal)
-        err.print(f"warning: {refusal}", markup=False)
-
-    jobs = run_again(letters, on_refusal=refuse, wait=True, progress="text")
-    print_jobs(jobs, as_json=as_json)
-    if refused:
-        raise typer.Exit(ExitCode.FAILED_JOBS)
-    _exit_by_jobs(jobs)
-
-
-@app.command(epilog=EPILOG)
-def health(*, as_json: Json = False) -> None:
-    """Check S3, NATS and the workers by really using them; status 1 when one is not well."""
-    import docnats
-
-    report = docnats.health()
-    print_health(report, as_json=as_json)
-    if not report.healthy:
-        raise typer.Exit(ExitCode.FAILED_JOBS)
-
-
-@app.command(epilog=EPILOG)
-def gc(
-    *,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete what is found.")] = False,
-    older_than: Annotated[
-        str, typer.Option(help="Only what was last written longer ago, for example '7 days'.")
-    ] = "24h",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a leftover.")
-    ] = False,
-) -> None:
-    """Find what is in S3 and no job needs; delete it with --delete.
-
-    Documents whose job was never sent or is not known, results of jobs that did
-    not end well, uploads in parts that were never finished.
-
-      docnats gc
-      docnats gc --delete --older-than '7 days'
-    """
-    import docnats
-
-    found = docnats.gc(delete=delete, older_than=older_than)
-    print_leftovers(found, deleted=delete, as_json=as_json)
-
-
-@app.command(epilog=EPILOG)
-def archive(
-    batch: Annotated[str, typer.Argument(help="All its jobs must have ended.")],
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the receipt.")] = False,
-) -> None:
-    """Move a batch's job table out of NATS into S3, with a receipt of everything.
-
-    `docnats jobs` and all else find it as before. Doing it again changes nothing.
-    """
-    import docnats
-
-    print_receipt(docnats.archive(batch), as_json=as_json)
-
-
-@app.command(epilog=EPILOG)
-def verify(
-    batch: Annotated[str, typer.Argument(help="An archived batch.")],
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Check an archived batch: status 1 if anything is gone or differs, and what it is."""
-    import docnats
-
-    outcome = docnats.verify(batch)
-    print_verification(outcome, as_json=as_json)
-    if not outcome.intact:
-        raise typer.Exit(ExitCode.FAILED_JOBS)
+app.add_typer(operations)
 
 
 @app.command()
@@ -473,8 +294,3 @@ def _short(path: Path | None) -> str:
     """Return a path as a shell shows it."""
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path and path.is_relative_to(home) else str(path)
-
-
-def _exit_by_jobs(jobs: pd.DataFrame) -> None:
-    if not (jobs.state == "done").all():
-        raise typer.Exit(ExitCode.FAILED_JOBS)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Literal, get_args, get_origin
 
 from docnats import config
-from docnats.cli.app import EPILOG
+from docnats.cli.status import EPILOG
 from docnats.config.settings import GIB, MIB, Settings
 from docnats.errors import ErrorType
 from docnats.service.explain import advice_on
