@@ -155,7 +155,18 @@ def test_a_stopped_container_has_time_to_hand_its_jobs_back() -> None:
 
 def test_the_health_check_is_that_of_the_command_line() -> None:
     assert health_check() == ["docnats", "health"]
-    assert container()["readinessProbe"]["exec"]["command"] == health_check()
+
+
+def test_the_probes_are_where_the_worker_serves_them() -> None:
+    (port,) = container()["ports"]
+    given = manifests()["ConfigMap"]["data"]
+    assert str(port["containerPort"]) == given["DOCNATS_METRICS_PORT"]
+    assert given["DOCNATS_METRICS_HOST"] == "0.0.0.0"  # noqa: S104 - in a pod
+    probes = {kind: container()[f"{kind}Probe"]["httpGet"] for kind in ("liveness", "readiness")}
+    assert probes == {
+        "liveness": {"path": "/healthz", "port": port["name"]},
+        "readiness": {"path": "/readyz", "port": port["name"]},
+    }
 
 
 # Kubernetes
@@ -252,10 +263,15 @@ def test_what_selects_workers_finds_them(kind: str) -> None:
     assert (spec.get("selector") or spec["podSelector"])["matchLabels"] == labels
 
 
-def test_workers_are_closed_and_do_not_reach_the_metadata_service() -> None:
+def test_only_monitoring_reaches_workers_and_they_do_not_reach_the_metadata_service() -> None:
     policy = manifests()["NetworkPolicy"]["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    assert policy["ingress"] == []
+    (rule,) = policy["ingress"]
+    (source,) = rule["from"]
+    assert source["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "monitoring"
+    }
+    assert [port["port"] for port in rule["ports"]] == [container()["ports"][0]["containerPort"]]
     blocks = [to["ipBlock"] for rule in policy["egress"] for to in rule["to"] if "ipBlock" in to]
     assert [block["except"] for block in blocks] == [["169.254.0.0/16"]]
     assert all(rule["to"] and rule["ports"] for rule in policy["egress"])
