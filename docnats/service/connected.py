@@ -99,7 +99,7 @@ class Connected:
                 signing = asyncio.create_task(self._signer.run(), name="docnats-sign")
                 opening.push_async_callback(_end, signing)
             self._tracing = tracing_for("docnats-client", TelemetryConfig())
-            opening.push_async_callback(asyncio.to_thread, self._tracing.close)
+            opening.push_async_callback(_close, self._tracing)
             self._ports = (bus, storage)
             self._open = opening.pop_all()
 
@@ -217,6 +217,13 @@ class Connected:
             await cancel_jobs(self.bus, [entry.record for entry in written])
             await submission.abandon()
             raise
+
+
+async def _close(tracing: Tracing) -> None:
+    try:
+        await asyncio.to_thread(tracing.close)
+    except RuntimeError:  # the interpreter ends, and starts no more threads
+        tracing.close()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Self
@@ -55,7 +56,8 @@ def exporting(service: str) -> Tracing:
     def close() -> None:
         # By itself, the exporter would try again for as long as one request may take.
         impatience = threading.Timer(CLOSE_SECONDS, exporter.shutdown)
-        impatience.start()
+        with suppress(RuntimeError):  # as the interpreter ends, Python 3.12 starts no thread
+            impatience.start()
         provider.shutdown()
         impatience.cancel()
 
