@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from docling_parse.pdf_parsers import DecodePageConfig, pdf_parser
@@ -20,7 +20,7 @@ from docling_parse.pdf_parsers import DecodePageConfig, pdf_parser
 from docnats.errors import ErrorType, ParseError
 from docnats.parsing.metadata import read_metadata
 from docnats.parsing.pages import PageContent, read_page
-from docnats.parsing.rotation import may_be_rotated
+from docnats.parsing.rotation import Rotations
 from docnats.parsing.signature import check_is_pdf
 
 __all__ = ["Document", "open_document", "open_reader"]
@@ -38,9 +38,9 @@ class Document:
         Pages there are.
     """
 
-    def __init__(self, parser: Any, source: str) -> None:
+    def __init__(self, parser: Any, rotations: Rotations) -> None:
         self._parser = parser
-        self._source = source
+        self._rotations = rotations
         self.page_count: int = parser.number_of_pages(_KEY)
 
     @functools.cached_property
@@ -51,14 +51,10 @@ class Document:
         except (RuntimeError, ValueError):  # bytes that are no UTF-8
             return {}
 
-    @functools.cached_property
-    def _may_be_rotated(self) -> bool:
-        return may_be_rotated(self._source)
-
     def read_page(self, page_no: int) -> PageContent:
         """Return what is on a page, counted from 1."""
         with self.page(page_no) as page:
-            return read_page(page, may_be_rotated=self._may_be_rotated)
+            return read_page(page, page_no, self._rotations)
 
     @contextmanager
     def page(self, page_no: int) -> Iterator[Any]:
@@ -88,10 +84,11 @@ def open_document(source: str, password: str | None = None) -> Iterator[Document
     if reason is not None:
         raise _load_error(reason, password)
     try:
-        document = Document(parser, source)
-        if document.page_count < 1:
-            raise ParseError(ErrorType.MALFORMED, "the PDF has no pages")
-        yield document
+        with closing(Rotations(source, password)) as rotations:
+            document = Document(parser, rotations)
+            if document.page_count < 1:
+                raise ParseError(ErrorType.MALFORMED, "the PDF has no pages")
+            yield document
     finally:
         parser.unload_document(_KEY)
 

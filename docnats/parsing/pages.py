@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from docnats.parsing.quality import text_quality
-from docnats.parsing.rotation import rotation_of
+from docnats.parsing.rotation import Rotations
 
 __all__ = ["CELL_FIELDS", "Cell", "PageContent", "lines_by_count", "lines_by_place", "read_page"]
 
@@ -81,8 +81,8 @@ class PageContent:
         )
 
 
-def read_page(page: Any, *, may_be_rotated: bool) -> PageContent:
-    """Read a decoded page.
+def read_page(page: Any, page_no: int, rotations: Rotations) -> PageContent:
+    """Read a decoded page of a document with such rotations.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def read_page(page: Any, *, may_be_rotated: bool) -> PageContent:
     return PageContent(
         width=abs(x1 - x0),
         height=abs(y1 - y0),
-        rotation=rotation_of(page) if may_be_rotated else 0,
+        rotation=rotations.of(page_no, page),
         text=text,
         n_lines=len(lines),
         quality=text_quality(text),

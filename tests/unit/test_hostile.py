@@ -11,7 +11,7 @@ from docnats.errors import ErrorType, ParseError
 from docnats.parsing import ParseOptions
 from docnats.parsing.metadata import read_metadata
 from docnats.parsing.quality import text_quality
-from docnats.parsing.rotation import may_be_rotated
+from docnats.parsing.rotation import Turns, turns_in
 from docnats.pool import ParserPool
 from docnats.worker.document import parse_document
 from docnats.worker.limits import Limits
@@ -89,6 +89,6 @@ def test_metadata_nested_without_end_is_read() -> None:
 def test_object_streams_without_an_end_may_hide_a_rotation(tmp_path: Path) -> None:
     source = tmp_path / "document.pdf"
     source.write_bytes(text_pdf() + b"/ObjStm stream\n" * 1_000_000)
-    assert may_be_rotated(str(source))
+    assert turns_in(str(source)) is Turns.ANY
     source.write_bytes(text_pdf())
-    assert not may_be_rotated(str(source))
+    assert turns_in(str(source)) is Turns.NONE

@@ -67,10 +67,17 @@ def test_pages_inherit_their_boxes_and_rotation(tmp_path: Path) -> None:
         assert word["x0"] == pytest.approx(boxes[word["text"]][0], abs=4)
 
 
-@pytest.mark.xfail(strict=True, reason="docling-parse 7.23 looks at the page's own entries only")
 def test_the_only_page_of_a_document_inherits_its_rotation(tmp_path: Path) -> None:
     parsed = parse(pdf_of((A4, SCATTERED), inherited="/Rotate 90"), tmp_path)
     assert parsed.pages[0]["rotation"] == 90
+
+
+@pytest.mark.xfail(strict=True, reason="docling-parse 7.23 looks at the page's own entries only")
+def test_the_only_page_that_inherits_its_rotation_has_its_words_in_place(tmp_path: Path) -> None:
+    pdf = pdf_of((A4, SCATTERED), inherited="/Rotate 90")
+    parsed, boxes = parse(pdf, tmp_path), viewer_boxes(pdf, 1)
+    for word in parsed.words:
+        assert word["x0"] == pytest.approx(boxes[word["text"]][0], abs=4)
 
 
 def test_a_rotation_that_is_no_right_angle_fails_the_page(tmp_path: Path) -> None:
