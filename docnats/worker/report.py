@@ -13,6 +13,7 @@ from docnats.checks import check_bus, check_storage, examine
 from docnats.config import TelemetryConfig
 from docnats.errors import BusError, DocnatsError
 from docnats.models import Health, PartHealth
+from docnats.names import kept_in_nats
 from docnats.processors import package_version
 from docnats.storage import Storage
 from docnats.telemetry import (
@@ -151,7 +152,7 @@ class Report:
         assert subject is not None  # noqa: S101 - the caller has looked
         checks = {
             "worker": self._check_registry(subject.bus),
-            "s3": _check_storage(subject.storage),
+            _part_of(subject.storage): _check_storage(subject.storage),
             "nats": check_bus(subject.bus),
         }
         return Health(
@@ -175,6 +176,10 @@ class _Subject(NamedTuple):
     worker: Reporting
     bus: Bus
     storage: Storage | None
+
+
+def _part_of(storage: Storage | None) -> str:
+    return "objects" if storage is not None and kept_in_nats(storage.bucket) else "s3"
 
 
 def _worker_part(detail: str) -> PartHealth:
