@@ -19,7 +19,10 @@ from docnats.config.settings import GIB, MIB, Settings
 from docnats.errors import ErrorType
 from docnats.service.explain import advice_on
 
-__all__ = ["SETTINGS", "cli_page", "error_table", "fill", "parameters", "settings_table"]
+__all__ = ["PAGES", "SETTINGS", "cli_page", "error_table", "fill", "parameters", "settings_table"]
+
+PAGES = [Path(__file__).parents[1] / name for name in ("configuration.md", "results.md")]
+"""Those that are read in the repository too, and have their tables there."""
 
 SETTINGS: Mapping[str, type[Settings]] = {
     name: model
@@ -27,7 +30,9 @@ SETTINGS: Mapping[str, type[Settings]] = {
     if isinstance(model, type) and issubclass(model, Settings)
 }
 
-_PLACE = re.compile(r"^\{\{ (\w+)(?: (\w+))? \}\}$", re.MULTILINE)
+_PLACE = re.compile(
+    r"^<!-- generated: (\w+)(?: (\w+))? -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL
+)
 _PARAMETERS = re.compile(r"^Parameters\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
 _PARAMETER = re.compile(r"^(\w[\w, ]*) : .*\n((?:(?: {4}.*)?\n)*)", re.MULTILINE)
 _VARIABLE_TOLD = re.compile(r"[;.]?\s*\b[Ee]nvironment\b[^.;]*")
@@ -36,7 +41,9 @@ _UNITS = {GIB: "GiB", MIB: "MiB"}
 
 
 def fill(markdown: str) -> str:
-    """Replace the lines ``{{ settings S3Config }}``, ``{{ errors }}`` and ``{{ cli }}``.
+    """Renew what is between ``<!-- generated: settings S3Config -->`` and ``<!-- end -->``.
+
+    The other ones are ``errors`` and ``cli``.
 
     Raises
     ------
@@ -44,17 +51,21 @@ def fill(markdown: str) -> str:
         A line names something else.
     """
 
-    def made(place: re.Match[str]) -> str:
+    def renewed(place: re.Match[str]) -> str:
+        first = place[0].partition("\n")[0]
         match place.groups():
             case "settings", name if name in SETTINGS:
-                return settings_table(SETTINGS[name])
+                made = settings_table(SETTINGS[name])
             case "errors", None:
-                return error_table()
+                made = error_table()
             case "cli", None:
-                return cli_page()
-        raise ValueError(f"{place[0]}: known are settings ({', '.join(SETTINGS)}), errors and cli")
+                made = cli_page()
+            case _:
+                known = f"settings ({', '.join(SETTINGS)}), errors and cli"
+                raise ValueError(f"{first}: known are {known}")
+        return f"{first}\n\n{made.strip()}\n\n<!-- end -->"
 
-    return _PLACE.sub(made, markdown)
+    return _PLACE.sub(renewed, markdown)
 
 
 def settings_table(model: type[Settings]) -> str:
@@ -173,3 +184,13 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines.append(["---"] * len(lines[0]))
     lines += [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    """Renew the tables in the pages as they are in the repository."""
+    for page in PAGES:
+        page.write_text(fill(page.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
