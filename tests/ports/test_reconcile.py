@@ -288,7 +288,7 @@ async def drop(bus: Bus, reason: str) -> None:
         return
     assert isinstance(bus, NatsBus)
     term = f"+TERM {reason}".encode()
-    await bus._connection.ask(lease._reply, term)  # type: ignore[attr-defined] # as they do
+    await bus._connection.ask(lease._raw.reply, term)  # type: ignore[attr-defined] # as they do
 
 
 async def reconcile_until_no_word_is_left(bus: Bus) -> None:
