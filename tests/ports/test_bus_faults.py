@@ -316,8 +316,7 @@ async def test_more_records_than_one_pull_brings_are_read_and_watched(
     bus: NatsBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when their number is a multiple of it."""
-    monkeypatch.setattr(bucket, "PULL_SIZE", 10)
-    monkeypatch.setattr(bucket, "_WHAT_IS_THERE", b'{"batch": 10, "no_wait": true}')
+    monkeypatch.setattr(bucket, "_WHAT_IS_THERE", bucket._Pull.of(10, 10, no_wait=True))
     jobs = [record() for _ in range(25)]
     for some in jobs[:20], jobs:
         written = dict(zip((job.job_id for job in some), await bus.put_states(some), strict=True))

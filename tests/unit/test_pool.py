@@ -179,7 +179,9 @@ async def test_it_tells_why_a_process_was_replaced(
     tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    async with ParserPool(1, memory_limit=LIMIT, max_tasks=2, on_replaced=told.append) as pool:
+    async with ParserPool(
+        1, memory_limit=LIMIT, max_tasks=2, on_replaced=told.append, workspace=tmp_path
+    ) as pool:
         for _ in range(2):
             await pool.run(len, "next", timeout=PATIENCE)
         with pytest.raises(ParseError):
