@@ -86,7 +86,7 @@ def find_processor(name: str, elsewhere: Iterable[str] = ()) -> Processor:
     if name in known():
         return known()[name]
     others = sorted(set(elsewhere) - known().keys())
-    told = f"there is no processor {name!r} here; installed are: {', '.join(known())}"
+    told = f"there is no processor {name!r} here; known are: {', '.join(known())}"
     if name in others:
         told += ". A live worker offers it: install its package here too, so that options can be"
         told += " checked"

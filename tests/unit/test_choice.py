@@ -49,7 +49,7 @@ async def sent(client: S3DocumentClient, **how: Any) -> JobRecord:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"processor": "ocr"}, "no processor 'ocr' here; installed are: docling-parse"),
+        ({"processor": "ocr"}, "no processor 'ocr' here; known are: docling-parse"),
         ({"processor": "magic"}, "A live worker offers it: install its package here too"),
         ({"options": {"speed": 1}}, "speed: there is no such option. It has: password"),
         ({"processor": "noop", "options": {"password": "p"}}, "It has: none"),
