@@ -97,6 +97,8 @@ class JupyterLab:
             "--IdentityProvider.token=",
             "--ServerApp.disable_check_xsrf=True",
             "--ServerApp.terminals_enabled=False",
+            # A session cannot be ended while the server starts its killed kernel again.
+            "--KernelManager.autorestart=False",
             "--LabApp.expose_app_in_browser=True",
             "--LabApp.extension_manager=readonly",
         ]
