@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from docnats.backends import storage_for
@@ -69,14 +69,7 @@ async def run_worker(
     telemetry = telemetry or TelemetryConfig()
     worker_id = new_worker_id()
     report = Report(worker_id, telemetry)
-    pool = ParserPool(
-        parsers or most_parsers(),
-        memory_limit=processing.memory_limit,
-        preload=("docnats.parsing.preload",),
-        on_replaced=report.observer.parser_replaced,
-        sandbox=processing.sandbox,
-        readable=processing.sandbox_read,
-    )
+    pool = _new_pool(processing, parsers, report.observer.parser_replaced)
     # The pool comes early: its start hides the environment, where S3 credentials may be.
     async with (
         report,
@@ -89,13 +82,11 @@ async def run_worker(
         await bus.ensure()
         if chat is not None:
             await opened.enter_async_context(chat)
-        objects = None if storage is None or processing.use_s3_storage else storage.bucket
-        places = Allowlist(s3, objects)
         tracing = tracing_for("docnats-worker", telemetry)
         tools = Tools(
             worker=worker_id,
             bus=bus,
-            transfer=Transfer(storage, http, bus, places),
+            transfer=Transfer(storage, http, bus, _places(s3, processing, storage)),
             pool=pool,
             quarantine=Quarantine(bus, processing.memory_limit),
             notes=ResultNotes(bus, llm.model),
@@ -109,22 +100,49 @@ async def run_worker(
         )
         worker = Worker(tools, grace=grace)
         report.begin(worker, pool.processes, bus, storage)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.drain)
-        log.info(
-            "worker %s: %d parser processes, processors %s, prompts by %s",
-            tools.worker,
-            pool.processes,
-            ", ".join(tools.processors),
-            llm.model or "nobody",
-        )
+        _drain_on_signals(worker)
+        _introduce(tools, llm)
         if storage is None:
-            log.info("worker %s: no S3 credentials, works by presigned URLs only", tools.worker)
+            log.info("worker %s: no S3 credentials, works by presigned URLs only", worker_id)
         try:
             await worker.run()
         finally:
             await asyncio.to_thread(tracing.close)
+
+
+def _new_pool(
+    processing: ProcessingConfig, parsers: int | None, on_replaced: Callable[[str], None]
+) -> ParserPool:
+    return ParserPool(
+        parsers or most_parsers(),
+        memory_limit=processing.memory_limit,
+        preload=("docnats.parsing.preload",),
+        on_replaced=on_replaced,
+        sandbox=processing.sandbox,
+        readable=processing.sandbox_read,
+    )
+
+
+def _places(s3: S3Config, processing: ProcessingConfig, storage: Storage | None) -> Allowlist:
+    if storage is None or processing.use_s3_storage:
+        return Allowlist(s3)
+    return Allowlist(s3, storage.bucket)
+
+
+def _drain_on_signals(worker: Worker) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.drain)
+
+
+def _introduce(tools: Tools, llm: LlmConfig) -> None:
+    log.info(
+        "worker %s: %d parser processes, processors %s, prompts by %s",
+        tools.worker,
+        tools.pool.processes,
+        ", ".join(tools.processors),
+        llm.model or "nobody",
+    )
 
 
 @asynccontextmanager
