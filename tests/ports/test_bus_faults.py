@@ -348,6 +348,12 @@ async def test_pulls_cancelled_at_any_moment_lose_nothing(nats_config: NatsConfi
     assert {lease.message.request_id for lease in leases} == {job.request_id for job in sent}
 
 
+async def set_up(server: RestartableServer) -> None:
+    """Create the streams with the usual patience; what comes next has little."""
+    async with NatsBus(server.config) as bus:
+        await bus.ensure()
+
+
 async def slowly(bus: NatsBus, jobs: list[Any]) -> None:
     for job in jobs:
         await bus.publish([job])
@@ -545,8 +551,8 @@ async def test_an_outage_is_waited_out_only_for_so_long(
 ) -> None:
     """Each call fails with the server's name; afterwards the same bus works again."""
     caplog.set_level(logging.DEBUG, "docnats")
+    await set_up(nats_server)
     async with NatsBus(nats_server.config.but(request_timeout=0.5)) as bus:
-        await bus.ensure()
         await asyncio.to_thread(nats_server.kill)
         with pytest.raises(BusError, match=rf"{nats_server.config.servers[0]}.* 0.5 s"):
             await bus.publish([message()])
@@ -577,8 +583,8 @@ async def test_a_watch_of_poison_goes_on_after_a_crash_and_tells_what_was_remove
 
 
 async def test_a_frozen_server_is_not_waited_for_for_ever(nats_server: RestartableServer) -> None:
+    await set_up(nats_server)
     async with NatsBus(nats_server.config.but(request_timeout=0.5)) as bus:
-        await bus.ensure()
         nats_server.signal(signal.SIGSTOP)
         try:
             while psutil.Process(nats_server.pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110
@@ -593,9 +599,9 @@ async def test_a_frozen_server_is_not_waited_for_for_ever(nats_server: Restartab
 async def test_a_patient_call_waits_for_a_frozen_server_and_the_bus_calls_it_an_outage(
     nats_server: RestartableServer,
 ) -> None:
+    await set_up(nats_server)
     config = nats_server.config.but(request_timeout=0.5, connect_timeout=1)
     async with NatsBus(config, outage_limit=10 * LIMIT) as bus:
-        await bus.ensure()
         nats_server.signal(signal.SIGSTOP)
         try:
             writing = asyncio.create_task(bus.patient().update_state(job := record(), 0))
@@ -606,15 +612,15 @@ async def test_a_patient_call_waits_for_a_frozen_server_and_the_bus_calls_it_an_
         finally:
             nats_server.signal(signal.SIGCONT)
         revision = await asyncio.wait_for(writing, LIMIT)
-        assert await bus.states() == [StateEntry(job, revision)]
+        assert await bus.patient().states() == [StateEntry(job, revision)]
 
 
 async def test_patient_calls_and_watches_outlast_what_others_do_not(
     nats_server: RestartableServer,
 ) -> None:
+    await set_up(nats_server)
     config = nats_server.config.but(request_timeout=0.3)
     async with NatsBus(config, outage_limit=10 * LIMIT) as bus:
-        await bus.ensure()
         patient = bus.patient()
         assert bus.outage is None
         (revision,) = await bus.put_states([job := record()])
@@ -643,9 +649,9 @@ async def test_patient_calls_and_watches_outlast_what_others_do_not(
 async def test_after_the_limit_patient_calls_and_watches_say_since_when_nats_is_lost(
     nats_server: RestartableServer,
 ) -> None:
+    await set_up(nats_server)
     config = nats_server.config.but(request_timeout=0.2)
     async with NatsBus(config, outage_limit=0.5) as bus:
-        await bus.ensure()
         patient = bus.patient()
         async with aclosing(patient.watch("b")) as entries:
             assert await anext(entries) is None
