@@ -9,8 +9,8 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from docnats.bus import Bus
-from docnats.errors import BusError, JobTimeout, StorageError, ungrouped
-from docnats.models import JobState, Outage, Progress
+from docnats.errors import BusError, ErrorType, JobTimeout, StorageError, ungrouped
+from docnats.models import JobRecord, JobState, Outage, Progress
 from docnats.names import kept_in_nats, probe_key
 from docnats.storage import Storage
 from docnats.table import JobTable
@@ -76,6 +76,7 @@ class Batch:
         self._storage = storage.patient() if storage and watched else None
         self._sending = sending
         self._observer = observer or ClientObserver()
+        self._warned = False
         self.batches = (table.batch,) if batches is None else tuple(batches)
         self.table = table
 
@@ -157,10 +158,18 @@ class Batch:
                 else:
                     ended = self.table.ended
                     self.table.apply(entry.record, entry.revision)
+                    self._warn_of_waiting(entry.record)
                     if self.table.ended > ended:
                         self._observer.ended(entry.record)
                 if not unread and (self.table.finished or not len(self.table)):
                     finished.set()
+
+    def _warn_of_waiting(self, job: JobRecord) -> None:
+        """Say once that a job waits for a worker that can do it: there may be none."""
+        waits = job.state is JobState.QUEUED and job.error_type is ErrorType.PROCESSOR
+        if waits and not self._warned:
+            self._warned = True
+            log.warning("batch %s: %s %s", job.batch, job.filename, job.error)
 
     async def _watch_pages(self, batch: str) -> None:
         async with aclosing(self._bus.progress(batch)) as pages:

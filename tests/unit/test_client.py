@@ -381,3 +381,22 @@ def test_a_batch_has_the_id_of_its_table(bus: FakeBus) -> None:
     from docnats.table import JobTable
 
     assert Batch(bus, JobTable("papers")).id == "papers"
+
+
+async def test_a_job_that_waits_for_another_worker_is_told_of_once(
+    client: S3DocumentClient, bus: FakeBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = await client.submit({"a.pdf": b"A", "b.pdf": b"B"}, processor="noop")
+    await asyncio.gather(*client._sending)
+    jobs = await client.jobs(batch.id)
+    told = "waits for a worker that offers the processor noop"
+    await bus.put_states([job.but(error_type=ErrorType.PROCESSOR, error=told) for job in jobs])
+    following = asyncio.create_task(batch.follow(timeout=30))
+    async with asyncio.timeout(30):
+        while not caplog.records:  # noqa: ASYNC110 - the log tells nobody
+            await asyncio.sleep(0.01)
+    for job in jobs:
+        await ended(bus, job, JobState.DONE)
+    await following
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"batch {batch.id}: a.pdf {told}"]
