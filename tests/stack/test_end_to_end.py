@@ -228,7 +228,7 @@ async def test_any_program_may_put_a_job_on_the_bus(service: S3DocumentService) 
 
 
 async def test_every_part_is_healthy(service: S3DocumentService) -> None:
-    health = await service.health_check()
+    health = await service.health_check(wait=60)  # the worker may just have been started
     assert health.healthy, health
     assert [part.name for part in health.parts] == ["s3", "nats", "workers"]
 
