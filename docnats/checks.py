@@ -21,6 +21,7 @@ __all__ = [
     "check_workers",
     "examine",
     "live_workers",
+    "storage_part",
 ]
 
 CHECK_SECONDS = 10.0
@@ -72,11 +73,16 @@ async def check_installation(
             return await check_workers(bus, wait=wait)
 
     parts = asyncio.gather(
-        examine("s3" if processing.use_s3_storage else "objects", storage_works()),
+        examine(storage_part(in_s3=processing.use_s3_storage), storage_works()),
         examine("nats", bus_works()),
         examine("workers", workers_live(), limit=CHECK_SECONDS + wait),
     )
     return Health(tuple(await parts))
+
+
+def storage_part(*, in_s3: bool) -> str:
+    """Return what the storage is called in a report."""
+    return "s3" if in_s3 else "objects"
 
 
 async def check_storage(storage: Storage) -> str:

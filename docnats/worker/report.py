@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from docnats.bus import Bus
-from docnats.checks import check_bus, check_storage, examine
+from docnats.checks import check_bus, check_storage, examine, storage_part
 from docnats.config import TelemetryConfig
 from docnats.errors import BusError, DocnatsError
 from docnats.models import Health, PartHealth
@@ -150,9 +150,11 @@ class Report:
     async def _check(self) -> Health:
         subject = self._subject
         assert subject is not None  # noqa: S101 - the caller has looked
+        storage = subject.storage
+        in_s3 = storage is None or not kept_in_nats(storage.bucket)
         checks = {
             "worker": self._check_registry(subject.bus),
-            _part_of(subject.storage): _check_storage(subject.storage),
+            storage_part(in_s3=in_s3): _check_storage(storage),
             "nats": check_bus(subject.bus),
         }
         return Health(
@@ -176,10 +178,6 @@ class _Subject(NamedTuple):
     worker: Reporting
     bus: Bus
     storage: Storage | None
-
-
-def _part_of(storage: Storage | None) -> str:
-    return "objects" if storage is not None and kept_in_nats(storage.bucket) else "s3"
 
 
 def _worker_part(detail: str) -> PartHealth:
