@@ -221,9 +221,11 @@ class Connected:
 
 async def _close(tracing: Tracing) -> None:
     try:
-        await asyncio.to_thread(tracing.close)
+        closing = asyncio.get_running_loop().run_in_executor(None, tracing.close)
     except RuntimeError:  # the interpreter ends, and starts no more threads
         tracing.close()
+    else:
+        await closing
 
 
 async def _end(task: asyncio.Task[None]) -> None:
