@@ -22,6 +22,8 @@ from docnats.stack import LocalStack
 from docnats.stack.client import Supervisor
 from docnats.stack.home import Home, RunningStack
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 ELSEWHERE = S3Config(endpoint_url="http://127.0.0.1:9")
 SLEEPER = ("sleep", "1000")
 
