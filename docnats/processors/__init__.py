@@ -5,7 +5,14 @@ call.
 """
 
 from docnats.processors.processor import PdfOptions, Processor, ProcessorOptions, package_version
-from docnats.processors.registry import DEFAULT, GROUP, find_processor, known, offered
+from docnats.processors.registry import (
+    DEFAULT,
+    GROUP,
+    find_processor,
+    known,
+    offered,
+    result_version,
+)
 
 __all__ = [
     "DEFAULT",
@@ -17,4 +24,5 @@ __all__ = [
     "known",
     "offered",
     "package_version",
+    "result_version",
 ]

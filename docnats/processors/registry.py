@@ -8,9 +8,14 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from docnats.errors import ConfigError
-from docnats.processors.processor import DoclingOptions, PdfOptions, Processor
+from docnats.processors.processor import (
+    DoclingOptions,
+    PdfOptions,
+    Processor,
+    package_version,
+)
 
-__all__ = ["DEFAULT", "GROUP", "find_processor", "known", "offered"]
+__all__ = ["DEFAULT", "GROUP", "find_processor", "known", "offered", "result_version"]
 
 log = logging.getLogger(__name__)
 
@@ -93,3 +98,16 @@ def find_processor(name: str, elsewhere: Iterable[str] = ()) -> Processor:
     elif others:
         told += f"; live workers also offer: {', '.join(others)}"
     raise ConfigError(told)
+
+
+@cache
+def result_version(name: str) -> str:
+    """Return the version of all that makes a processor's results here: its package and docnats.
+
+    Raises
+    ------
+    ConfigError
+        There is no such processor here.
+    """
+    package = find_processor(name).package
+    return " ".join(f"{part}-{package_version(part)}" for part in ("docnats", package))

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from docnats.bus import Bus
+from docnats.config import LlmConfig
 from docnats.errors import BusError
 from docnats.models import (
     SECRET_OPTIONS,
@@ -19,6 +20,7 @@ from docnats.models import (
     utc_now,
 )
 from docnats.names import known_key
+from docnats.processors import offered, result_version
 from docnats.service.choice import Choice
 from docnats.service.sources import Source
 
@@ -66,8 +68,7 @@ class Library:
 
     async def _answers(self, jobs: Sequence[tuple[Source, JobRecord]]) -> dict[str, JobRecord]:
         workers = await self._bus.workers()
-        versions = _versions(workers)
-        models = {worker.prompts for worker in workers if worker.prompts}
+        versions, models = _makers(workers) if workers else _makers_here()
         jobs = [job for job in jobs if job[1].processor in versions]
         if not jobs or (self._prompt is not None and len(models) != 1):
             return {}
@@ -86,20 +87,28 @@ class Library:
         }
 
 
-def _versions(workers: Sequence[WorkerInfo]) -> dict[str, str]:
-    """Return what makes results now, by processor, where all who offer it have the same.
+def _makers(workers: Sequence[WorkerInfo]) -> tuple[dict[str, str], set[str]]:
+    """Return what makes results now: versions by processor, and models that answer prompts.
 
-    Of others, no earlier result is sure to be what they would make.
+    Where those who offer a processor have different versions, no earlier result is sure to be
+    what they would make.
     """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for worker in workers:
         for processor in worker.processors:
             found[processor].add(worker.versions.get(processor, ""))
-    return {
+    alike = {
         processor: version
         for processor, versions in found.items()
         if len(versions) == 1 and (version := min(versions))
     }
+    return alike, {worker.prompts for worker in workers if worker.prompts}
+
+
+def _makers_here() -> tuple[dict[str, str], set[str]]:
+    """Return what would make results here: workers that start just now are as this process."""
+    model = LlmConfig().model
+    return {name: result_version(name) for name in offered()}, {model} if model else set()
 
 
 def _sha256(source: Source) -> str | None:

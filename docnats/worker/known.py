@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import cache
 
 from docnats.bus import Bus
 from docnats.errors import BusError
 from docnats.models import JobMessage, JobRecord, JobState, KnownResult
 from docnats.names import known_key, owner
-from docnats.processors import find_processor, package_version
+from docnats.processors import result_version
 
-__all__ = ["ResultNotes", "result_version"]
+__all__ = ["ResultNotes"]
 
 log = logging.getLogger(__name__)
 
 _GROUP = 512
 """Notes written at a time."""
-
-
-@cache
-def result_version(processor: str) -> str:
-    """Return the version of all that makes a processor's results: its package's and docnats'."""
-    package = find_processor(processor).package
-    return " ".join(f"{name}-{package_version(name)}" for name in ("docnats", package))
 
 
 class ResultNotes:

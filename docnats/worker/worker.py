@@ -11,11 +11,10 @@ import secrets
 from docnats.bus import Bus, Lease
 from docnats.errors import BusError
 from docnats.models import WorkerInfo, utc_now
-from docnats.processors import package_version
+from docnats.processors import package_version, result_version
 from docnats.reconcile import reconcile
 from docnats.telemetry import about_job
 from docnats.worker.job import Job
-from docnats.worker.known import result_version
 from docnats.worker.processing import Tools
 
 __all__ = ["Worker", "new_worker_id"]

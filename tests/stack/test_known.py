@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ import docnats
 from docnats.models import JobRecord, JobState
 from docnats.names import RAW_PREFIX, RESULT_PREFIX, WORDS
 from docnats.service import S3DocumentService
+from docnats.stack import LocalStack
 from tests.pdfs import text_pdf
 
 LIMIT = 120
@@ -87,3 +90,18 @@ async def test_results_are_found_by_job_id_alone_too(service: S3DocumentService)
     assert pages.column("page_no").to_pylist() == [1, 2]
     dataset = await service.dataset_of([again.job_id], "pages")
     assert await asyncio.to_thread(dataset.count_rows) == 2
+
+
+async def test_a_stack_that_has_just_started_answers_before_its_workers_are_there(
+    local_stack: Callable[..., LocalStack], tmp_path: Path
+) -> None:
+    document = ("again.pdf", text_pdf(2))
+    stack = await asyncio.to_thread(local_stack, home=tmp_path, workers=1)
+    async with S3DocumentService(stack.s3, stack.nats) as service:
+        (first,) = await noted(service, document)
+    await asyncio.to_thread(stack.stop)
+    stack = await asyncio.to_thread(local_stack, home=tmp_path, workers=0)
+    async with S3DocumentService(stack.s3, stack.nats) as service:
+        (again,) = await finished(service, document)
+        assert again.reused_from == first.reused_from
+        assert len((await service.fetch_document(again)).pages) == 2

@@ -10,9 +10,10 @@ import pytest
 from docnats.errors import ConfigError
 from docnats.models import JobRecord, JobState, WorkerInfo, utc_now
 from docnats.names import part_key, result_key
+from docnats.processors import result_version
 from docnats.service import S3DocumentClient, S3DocumentService
 from docnats.service.choice import LONGEST_PROMPT
-from docnats.worker.known import ResultNotes, result_version
+from docnats.worker.known import ResultNotes
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
 
@@ -169,6 +170,10 @@ async def test_a_known_result_is_given_for_the_same_prompt_and_model_only(
     assert (await sent(client, custom_prompt="Summarise")).reused_from is None
     await bus.withdraw("w")
     assert (await sent(client, custom_prompt="Summarise")).reused_from is None
+    await bus.withdraw("v")  # workers that start here would ask this process's model
+    monkeypatch.setenv("DOCNATS_LLM_BASE_URL", LLM["DOCNATS_LLM_BASE_URL"])
+    monkeypatch.setenv("DOCNATS_LLM_MODEL", "m")
+    assert (await sent(client, custom_prompt="Summarise")).reused_from == first.job_id
 
 
 async def test_a_known_result_counts_where_all_who_offer_the_processor_are_alike(
