@@ -199,12 +199,6 @@ class Bus(Protocol):
     async def discard_dead_letters(self, ids: Iterable[int]) -> None:
         """Remove dead letters; those that are not there are passed over."""
 
-    async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
-        """Write records, whatever was there before; return their revisions, in order.
-
-        Only for records that nobody else will write soon: a server that hangs may do it late.
-        """
-
     async def update_state(self, record: JobRecord, revision: int) -> int:
         """Write a record if its job's revision still is ``revision`` (0: if there is none).
 
@@ -242,9 +236,6 @@ class Bus(Protocol):
         BusError
             The connection was lost for too long, or the bus was closed.
         """
-
-    async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
-        """Forget records; those that do not exist are passed over."""
 
     async def forget_batch(self, batch: str) -> None:
         """Forget all records of a batch, at once: nobody ever sees a part of them."""

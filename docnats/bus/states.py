@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -40,11 +39,6 @@ class JobStates:
     _connection: Connection
     _names: Names
 
-    async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
-        """Write records, whatever was there before; return their revisions, in order."""
-        requests = [self._state_request(record) for record in records]
-        return [answer.json()["seq"] for answer in await self._connection.ask_all(requests)]
-
     async def update_state(self, record: JobRecord, revision: int) -> int:
         """Write a record if its job's revision still is ``revision``, else StateConflict."""
         (written,) = await self.update_states([StateEntry(record, revision)])
@@ -57,8 +51,7 @@ class JobStates:
 
     async def update_states(self, entries: Sequence[StateEntry]) -> list[int | None]:
         """Write many records, each if its revision still is the given one; None: it is not."""
-        requests = [self._state_request(entry.record, entry.revision) for entry in entries]
-        answers = await self._connection.ask_all(requests)
+        answers = await self._connection.ask_all([self._state_request(one) for one in entries])
         return [await self._outcome(answer) for answer in answers]
 
     async def _outcome(self, answer: Answer) -> int | None:
@@ -77,12 +70,12 @@ class JobStates:
             return None
         return int(stored["seq"])
 
-    def _state_request(self, record: JobRecord, revision: int | None = None) -> Request:
-        expected = {"Nats-Expected-Last-Subject-Sequence": str(revision)}
+    def _state_request(self, entry: StateEntry) -> Request:
+        record = entry.record
         return Request(
             self._names.state_subject(record.batch, record.job_id),
             record.to_json(),
-            None if revision is None else expected,
+            {"Nats-Expected-Last-Subject-Sequence": str(entry.revision)},
             f"the state record of job {record.job_id} ({record.filename})",
         )
 
@@ -133,14 +126,6 @@ class JobStates:
                     raise
                 log.info("the watch of batch %s begins anew: %s", batch, error)
             await asyncio.sleep(RESUME_PAUSE)
-
-    async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
-        """Forget records; those that do not exist are passed over."""
-        subject = f"$JS.API.STREAM.PURGE.{self._names.states_stream}"
-        filters = [self._names.state_subject(batch, job_id) for job_id in job_ids]
-        requests = [Request(subject, json.dumps({"filter": key}).encode()) for key in filters]
-        for answer in await self._connection.ask_all(requests):
-            answer.json()
 
 
 async def last_message(connection: Connection, stream: str, subject: str) -> dict[str, Any] | None:

@@ -306,21 +306,15 @@ class FakeBus:
         leased = sum(queued.attempt > 0 for queued in self.queue.values())
         return Backlog(pending=len(self.queue) - leased, leased=leased)
 
-    async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
-        return [self._write(record) for record in records]
-
-    def _write(self, record: JobRecord) -> int:
+    async def update_state(self, record: JobRecord, revision: int) -> int:
+        known = self.records.get((record.batch, record.job_id))
+        if (known.revision if known else 0) != revision:
+            raise StateConflict(f"job {record.job_id}: written by somebody else")
         self._revision += 1
         entry = StateEntry(record, self._revision)
         self.records[record.batch, record.job_id] = entry
         self._watchers.tell(entry)
         return self._revision
-
-    async def update_state(self, record: JobRecord, revision: int) -> int:
-        known = self.records.get((record.batch, record.job_id))
-        if (known.revision if known else 0) != revision:
-            raise StateConflict(f"job {record.job_id}: written by somebody else")
-        return self._write(record)
 
     async def update_states(self, entries: Sequence[StateEntry]) -> list[int | None]:
         written: list[int | None] = []
@@ -346,10 +340,6 @@ class FakeBus:
                 entry = await changes.get()
                 if entry.record.batch == batch:
                     yield entry
-
-    async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
-        for job_id in job_ids:
-            self.records.pop((batch, job_id), None)
 
     async def forget_batch(self, batch: str) -> None:
         for key in [key for key in self.records if key[0] == batch]:

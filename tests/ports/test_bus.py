@@ -28,6 +28,7 @@ from docnats.models import (
 )
 from docnats.names import new_job_id, poison_key
 from tests.fakes.bus import FakeBus
+from tests.job_table import overwrite, write_new
 
 ACK_WAIT = 2.0
 LIMIT = 20.0
@@ -138,9 +139,7 @@ async def test_jobs_arrive_in_the_order_of_publication_and_never_more_than_asked
 async def test_publishing_nothing_and_asking_for_nothing_are_fine(bus: Bus) -> None:
     await bus.publish([])
     assert await bus.pull(0, 1) == []
-    assert await bus.put_states([]) == []
     assert await bus.update_states([]) == []
-    await bus.delete_states("b", [])
 
 
 async def test_a_job_that_is_queued_or_leased_is_not_queued_again(bus: Bus) -> None:
@@ -316,7 +315,7 @@ async def test_a_state_comes_back_as_it_was(bus: Bus) -> None:
         finished_at=datetime(2026, 1, 31, 9, 45, tzinfo=UTC),
         options={"n": 1},
     )
-    (revision,) = await bus.put_states([written])
+    (revision,) = await write_new(bus, [written])
     assert await bus.get_state("b", written.job_id) == StateEntry(written, revision)
 
 
@@ -325,16 +324,9 @@ async def test_an_unknown_state_is_none(bus: Bus) -> None:
     assert await bus.states("b") == await bus.states() == []
 
 
-async def test_states_are_put_unconditionally_and_revisions_rise(bus: Bus) -> None:
-    records = [record(position=i) for i in range(20)]
-    first = await bus.put_states(records)
-    second = await bus.put_states(records[:5])
-    assert first + second == sorted({*first, *second})
-
-
 async def test_a_state_is_updated_only_from_the_revision_that_was_read(bus: Bus) -> None:
     queued = record(state=JobState.QUEUED)
-    (revision,) = await bus.put_states([queued])
+    (revision,) = await write_new(bus, [queued])
     running = queued.but(state=JobState.RUNNING)
     newer = await bus.update_state(running, revision)
     assert newer > revision
@@ -352,7 +344,7 @@ async def test_revision_0_stands_for_no_record(bus: Bus) -> None:
 
 
 async def test_of_many_writers_one_wins(bus: Bus) -> None:
-    (revision,) = await bus.put_states([job := record()])
+    (revision,) = await write_new(bus, [job := record()])
     rivals = [job.but(worker=f"w{i}") for i in range(20)]
     outcomes = await asyncio.gather(
         *(bus.update_state(rival, revision) for rival in rivals), return_exceptions=True
@@ -366,7 +358,8 @@ async def test_of_many_writers_one_wins(bus: Bus) -> None:
 
 async def test_many_updates_tell_each_ones_outcome(bus: Bus) -> None:
     jobs = [record(position=i) for i in range(6)]
-    revisions = await bus.put_states(jobs)
+    revisions = await write_new(bus, jobs)
+    assert revisions == sorted({*revisions})
     await bus.update_state(jobs[2].but(state=JobState.CANCELLED), revisions[2])
     queued = [
         StateEntry(job.but(state=JobState.QUEUED), revision)
@@ -381,14 +374,10 @@ async def test_many_updates_tell_each_ones_outcome(bus: Bus) -> None:
 
 async def test_a_snapshot_holds_each_job_once_with_its_last_state(bus: Bus) -> None:
     jobs = [record(f"b{i % 2}", position=i) for i in range(2500)]
-    await bus.put_states(jobs)
-    # What is sent again, after a slow answer, has another revision than the first answer tells.
-    before = {entry.record.position: entry for entry in await bus.states()}
-    ended = [
-        StateEntry(before[i].record.but(state=JobState.DONE), before[i].revision)
-        for i in range(1200)
-    ]
-    await bus.update_states(ended)
+    revisions = await write_new(bus, jobs)
+    await bus.update_states(
+        [StateEntry(jobs[i].but(state=JobState.DONE), revisions[i]) for i in range(1200)]
+    )
     every = {entry.record.position: entry.record for entry in await bus.states()}
     assert [every[i].state is JobState.DONE for i in range(2500)] == [i < 1200 for i in range(2500)]
     assert len(await bus.states()) == 2500
@@ -396,36 +385,26 @@ async def test_a_snapshot_holds_each_job_once_with_its_last_state(bus: Bus) -> N
     assert len(await bus.states("b1")) == 1250
 
 
-async def test_deleted_states_are_forgotten(bus: Bus) -> None:
-    jobs = [record() for _ in range(3)]
-    await bus.put_states([*jobs, record("other")])
-    await bus.delete_states("b", [jobs[0].job_id, jobs[2].job_id, "unknown"])
-    assert [entry.record for entry in await bus.states("b")] == [jobs[1]]
-    assert len(await bus.states()) == 2
-    assert await bus.get_state("b", jobs[0].job_id) is None
-    assert await bus.update_state(jobs[0], 0) > 0
-
-
 async def test_a_watch_gives_what_is_there_then_a_mark_then_each_change(bus: Bus) -> None:
     jobs = [record(position=i) for i in range(3)]
-    revisions = await bus.put_states([*jobs, record("other")])
+    revisions = await write_new(bus, [*jobs, record("other")])
     async with asyncio.timeout(LIMIT), aclosing(bus.watch("b")) as entries:
         seen = [await anext(entries) for _ in range(4)]
         there = [StateEntry(*pair) for pair in zip(jobs, revisions[:3], strict=True)]
         assert sorted(filter(None, seen), key=lambda entry: entry.revision) == there
         assert seen[3] is None
-        await bus.put_states([record("other")])
+        await write_new(bus, [record("other")])
         queued = jobs[1].but(state=JobState.QUEUED)
         revision = await bus.update_state(queued, revisions[1])
         assert await anext(entries) == StateEntry(queued, revision)
-        (revision,) = await bus.put_states([new := record()])
+        (revision,) = await write_new(bus, [new := record()])
         assert await anext(entries) == StateEntry(new, revision)
 
 
 async def test_a_watch_of_an_empty_batch_begins_with_the_mark(bus: Bus) -> None:
     async with asyncio.timeout(LIMIT), aclosing(bus.watch("b")) as entries:
         assert await anext(entries) is None
-        await bus.put_states([record()])
+        await write_new(bus, [record()])
         assert await anext(entries) is not None
 
 
@@ -436,7 +415,7 @@ async def test_watches_do_not_take_entries_from_each_other(bus: Bus) -> None:
         aclosing(bus.watch("b")) as two,
     ):
         assert (await anext(one), await anext(two)) == (None, None)
-        await bus.put_states([record()])
+        await write_new(bus, [record()])
         first = await anext(one)
         assert first is not None
         assert first == await anext(two)
@@ -455,8 +434,9 @@ async def test_a_watch_sees_the_last_state_of_every_job_under_a_storm_of_writes(
                     return
 
     watching = asyncio.create_task(watch())
-    for state in JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING, JobState.DONE:
-        await bus.put_states([job.but(state=state) for job in jobs])
+    await write_new(bus, jobs)
+    for state in JobState.QUEUED, JobState.RUNNING, JobState.DONE:
+        await overwrite(bus, [job.but(state=state) for job in jobs])
     await asyncio.wait_for(watching, LIMIT)
 
 
@@ -714,9 +694,12 @@ async def test_the_index_tells_of_archived_batches(bus: Bus) -> None:
 
 
 async def test_all_records_of_one_batch_are_forgotten_and_no_others(bus: Bus) -> None:
-    kept = record("b2")
-    await bus.put_states([record(), record(), kept])
+    gone, kept = record(), record("b2")
+    await write_new(bus, [gone, record(), kept])
     await bus.forget_batch("b")
     await bus.forget_batch("b")
     assert await bus.states("b") == []
+    assert await bus.get_state("b", gone.job_id) is None
+    assert await bus.update_state(gone, 0) > 0
+    await bus.forget_batch("b")
     assert [entry.record for entry in await bus.states()] == [kept]
