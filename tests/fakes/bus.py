@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Generic, TypeVar
@@ -69,11 +69,11 @@ class FakeLease:
         self._bus = bus
         self._queued = queued
         self._lapsed = False
-        self.until = now() + bus.ack_wait
+        self.until = queued.free_at
 
     @property
     def lapsed(self) -> bool:
-        self._lapsed |= now() > self.until
+        self._lapsed |= now() >= self.until
         return self._lapsed
 
     def dead_letter(self, kind: str, reason: str) -> DeadLetter:
@@ -140,6 +140,7 @@ class FakeBus:
         self.ack_wait = ack_wait
         self.outage: float | None = None
         self.queue: dict[Key, Queued] = {}
+        self.waiting_pulls = 0
         self.records: dict[Key, StateEntry] = {}
         self.letters: dict[int, DeadLetter] = {}
         self._names = Names("fake")
@@ -207,9 +208,14 @@ class FakeBus:
         while not (leases := self._take(limit)) and now() < deadline:
             changed = self._changed
             free = [queued.free_at for queued in self._deliverable()]
-            with suppress(TimeoutError):
+            self.waiting_pulls += 1
+            try:
                 async with asyncio.timeout_at(min([deadline, *free])):
                     await changed.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self.waiting_pulls -= 1
         return leases
 
     def _take(self, limit: int) -> list[Lease]:
@@ -448,6 +454,7 @@ class FakeBus:
         return set(self.foreign)
 
     async def round_trip(self) -> float:
+        await asyncio.sleep(0)
         return 0.0
 
 

@@ -35,6 +35,8 @@ from tests.job_table import write_new
 from tests.ports.test_bus import (
     KEY,
     LIMIT,
+    begun_hearing,
+    begun_pull,
     message,
     poison,
     pull_all,
@@ -70,6 +72,12 @@ def names_of(bus: NatsBus) -> Names:
 async def crash(server: RestartableServer) -> None:
     await asyncio.to_thread(server.kill)
     await asyncio.to_thread(server.restart)
+
+
+async def noticed_outage(bus: NatsBus) -> None:
+    async with asyncio.timeout(LIMIT):
+        while bus.outage is None:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
 
 
 # --- reaching a server
@@ -275,7 +283,7 @@ async def test_a_lease_is_counted_from_the_moment_it_was_asked_for(
     """A process that was stopped meanwhile cannot know how long a message lay there."""
     async with NatsBus(nats_config.but(ack_wait=1)) as bus:
         await bus.ensure()
-        pull = asyncio.create_task(bus.pull(1, LIMIT))
+        pull = await begun_pull(bus, 1, LIMIT)
         await asyncio.sleep(1.1)
         await bus.publish([message()])
         (lease,) = await pull
@@ -301,16 +309,13 @@ async def test_many_jobs_of_a_batch_are_dropped_and_cancelled_in_one_call(bus: N
     assert await bus.drop_queued("b", gone) == 599
     assert await bus.drop_queued("b", [*gone, kept]) == 1
     assert await bus.drop_queued("b", []) == 0
-    heard: set[str | None] = set()
     async with asyncio.timeout(LIMIT), aclosing(bus.cancellations()) as cancels:
-        first = asyncio.ensure_future(anext(cancels))
-        while not first.done():
-            await bus.broadcast_cancel("b", "first")
-            await asyncio.sleep(0.02)
+        first = await begun_hearing(bus, cancels)
         await bus.broadcast_cancel("b", gone)
+        heard = {(await first)[1]}
         while not heard.issuperset(gone):
             heard.add((await anext(cancels))[1])
-    assert heard - {"first"} == set(gone)
+    assert heard == set(gone)
 
 
 async def test_more_records_than_one_pull_brings_are_read_and_watched(
@@ -451,8 +456,7 @@ async def test_when_no_answer_ever_comes_the_wait_is_bounded(
 async def test_a_waiting_pull_survives_a_crash_of_the_server(
     fragile: NatsBus, nats_server: RestartableServer
 ) -> None:
-    pull = asyncio.create_task(fragile.pull(1, 2 * LIMIT))
-    await asyncio.sleep(0.1)
+    pull = await begun_pull(fragile, 1, 2 * LIMIT)
     await crash(nats_server)
     await fragile.publish([sent := message()])
     (lease,) = await asyncio.wait_for(pull, LIMIT)
@@ -482,7 +486,7 @@ async def test_what_is_asked_during_an_outage_is_done_after_it(
     asked = asyncio.gather(
         fragile.publish(jobs), write_new(fragile, [record()]), fragile.announce(worker("w"))
     )
-    await asyncio.sleep(0.2)
+    await noticed_outage(fragile)
     assert not asked.done()
     await asyncio.to_thread(nats_server.restart)
     await asyncio.wait_for(asked, LIMIT)
@@ -493,9 +497,13 @@ async def test_what_is_asked_during_an_outage_is_done_after_it(
 async def test_a_crash_amid_ten_thousand_writes_loses_none(
     fragile: NatsBus, nats_server: RestartableServer
 ) -> None:
+    stream = names_of(fragile).states_stream
     jobs = [record(position=i) for i in range(10_000)]
     writing = asyncio.create_task(write_new(fragile, jobs))
-    await asyncio.sleep(0.15)
+    stored = 0
+    while not stored:
+        stored = (await api(fragile, f"STREAM.INFO.{stream}"))["state"]["messages"]
+    assert stored < 10_000
     await crash(nats_server)
     revisions = await asyncio.wait_for(writing, 2 * LIMIT)
     entries = {entry.record.position: entry for entry in await fragile.states("b")}
@@ -537,8 +545,10 @@ async def test_progress_and_cancels_are_heard_after_a_crash(
         aclosing(fragile.progress("b")) as progress,
         aclosing(fragile.cancellations()) as cancels,
     ):
-        heard = [asyncio.ensure_future(anext(it)) for it in (progress, cancels)]
-        await asyncio.sleep(0.1)
+        heard: list[asyncio.Future[Any]] = [
+            await begun_hearing(fragile, progress),
+            await begun_hearing(fragile, cancels),
+        ]
         await crash(nats_server)
         while not all(future.done() for future in heard):
             fragile.tell_progress(told)
@@ -608,9 +618,7 @@ async def test_a_patient_call_waits_for_a_frozen_server_and_the_bus_calls_it_an_
         nats_server.signal(signal.SIGSTOP)
         try:
             writing = asyncio.create_task(bus.patient().update_state(job := record(), 0))
-            async with asyncio.timeout(LIMIT):
-                while bus.outage is None:  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(0.01)
+            await noticed_outage(bus)
             assert not writing.done()
         finally:
             nats_server.signal(signal.SIGCONT)
@@ -668,9 +676,9 @@ async def test_closing_during_an_outage_ends_at_once(nats_server: RestartableSer
     before = asyncio.all_tasks()
     async with NatsBus(nats_server.config) as bus:
         await bus.ensure()
-        waiting = asyncio.create_task(bus.pull(1, 600))
+        waiting = await begun_pull(bus, 1, 600)
         await asyncio.to_thread(nats_server.kill)
-        await asyncio.sleep(0.1)
+        await noticed_outage(bus)
     (outcome,) = await asyncio.wait_for(asyncio.gather(waiting, return_exceptions=True), LIMIT)
     assert isinstance(outcome, BusError)
     await asyncio.sleep(0)
