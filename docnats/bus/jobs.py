@@ -13,7 +13,6 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import subjects_of
 from docnats.bus.connection import Connection
 from docnats.bus.entries import Backlog, listed
 from docnats.bus.exchange import Answer, Refusal
@@ -21,6 +20,7 @@ from docnats.bus.inbox import status
 from docnats.bus.link import Request
 from docnats.bus.port import Lease
 from docnats.bus.pulling import fetch
+from docnats.bus.stream import purge, subjects_of
 from docnats.errors import BusError, UnreadableMessage
 from docnats.models import DeadLetter, JobMessage, utc_now
 from docnats.names import Names
@@ -230,10 +230,7 @@ class JobQueue:
             queued = [names.batch_jobs_filter(batch)]
         else:
             queued = [names.job_subject(batch, job_id) for job_id in listed(job_ids)]
-        purge = f"$JS.API.STREAM.PURGE.{names.jobs_stream}"
-        requests = [Request(purge, json.dumps({"filter": subject}).encode()) for subject in queued]
-        answers = await self._connection.ask_all(requests)
-        return sum(answer.json()["purged"] for answer in answers)
+        return await purge(self._connection, names.jobs_stream, queued)
 
     async def queued(self, batch: str | None = None) -> set[tuple[str, str]]:
         """Return the jobs of a batch, or all, that are on the queue or with a worker."""

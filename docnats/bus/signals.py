@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import current
+from docnats.bus.bucket import current, record_in
 from docnats.bus.connection import Connection
 from docnats.bus.entries import listed
 from docnats.bus.inbox import LinkLost
 from docnats.bus.link import Request
 from docnats.bus.port import UrlRequest
+from docnats.bus.stream import purge
 from docnats.errors import BusError, ConfigError
 from docnats.models import JobUrls, PageProgress, WorkerInfo
 from docnats.names import SIGNERS, Names
@@ -61,10 +62,8 @@ class Signals:
         """Iterate over the page progress of a batch's jobs from now on."""
         async with aclosing(self._listen(self._names.batch_progress_filter(batch))) as messages:
             async for message in messages:
-                try:
-                    yield PageProgress.from_json(message.data)
-                except ValueError:
-                    log.warning("%s: this progress cannot be read", message.subject)
+                if progress := record_in(PageProgress, message.subject, message.data):
+                    yield progress
 
     async def broadcast_cancel(
         self, batch: str, job_ids: Iterable[str] | str | None = None
@@ -129,9 +128,7 @@ class Signals:
     async def withdraw(self, worker_id: str) -> None:
         """Take a worker out of the registry."""
         subject = self._names.worker_subject(worker_id)
-        await self._connection.api(
-            f"STREAM.PURGE.{self._names.workers_stream}", {"filter": subject}
-        )
+        await purge(self._connection, self._names.workers_stream, [subject])
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers."""
@@ -146,9 +143,4 @@ class Signals:
 
 
 def _worker(message: Msg) -> WorkerInfo | None:
-    """Return the worker in a message; None for an unreadable one."""
-    try:
-        return WorkerInfo.from_json(message.data)
-    except ValueError:
-        log.warning("%s: this worker's entry cannot be read", message.subject)
-        return None
+    return record_in(WorkerInfo, message.subject, message.data)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from docnats.errors import StorageError
-from docnats.models import utc_now
-from docnats.storage.port import Storage, StoredObject, UnfinishedUpload
+from docnats.models import StoredObject, UnfinishedUpload, utc_now
+from docnats.storage.port import Storage
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

@@ -20,10 +20,12 @@ from nats.js.object_store import ObjectStore
 
 from docnats.bus import NatsObjects
 from docnats.bus import objects as objects_module
-from docnats.bus.stored import Writing
+from docnats.bus.object_format import described
+from docnats.bus.stream import last_message, purge
 from docnats.config import NatsConfig
 from docnats.errors import ObjectMissing, StorageError
-from docnats.names import Names, ObjectNames, kept_in_nats, new_upload_id
+from docnats.models import UnfinishedUpload, utc_now
+from docnats.names import Names, ObjectNames, kept_in_nats
 from docnats.stack.environment import nats_variables
 from docnats.storage import ObjectStorage
 from docnats.storage.content import LocalFile, Outgoing
@@ -35,7 +37,7 @@ MIB = 1024 * 1024
 
 @pytest_asyncio.fixture
 async def objects(nats_config: NatsConfig) -> AsyncIterator[NatsObjects]:
-    bucket = NatsObjects(nats_config, Names(nats_config.namespace).objects_bucket)
+    bucket = NatsObjects(nats_config)
     async with bucket:
         await bucket.ensure()
         yield bucket
@@ -43,7 +45,7 @@ async def objects(nats_config: NatsConfig) -> AsyncIterator[NatsObjects]:
 
 @asynccontextmanager
 async def opened(config: NatsConfig) -> AsyncIterator[ObjectStorage]:
-    bucket = NatsObjects(config, Names(config.namespace).objects_bucket)
+    bucket = NatsObjects(config)
     async with ObjectStorage(bucket, outage_limit=60) as storage:
         await storage.ensure_bucket()
         yield storage
@@ -65,16 +67,15 @@ async def other_client(config: NatsConfig, bucket: str) -> AsyncIterator[ObjectS
         await client.close()
 
 
-class Orphaning:
-    """Sends chunks and no description, as a writer that dies on the way."""
+async def begin_upload(objects: NatsObjects, key: str, size: int) -> None:
+    """Send chunks and no description, as a writer that dies on the way."""
+    await objects._writer(key).send(some_bytes(size))
 
-    def __init__(self, objects: NatsObjects) -> None:
-        self._objects = objects
 
-    async def begin(self, key: str, size: int = 5 * MIB) -> str:
-        writing = Writing(ObjectNames(self._objects.bucket), key, new_upload_id())
-        await self._objects._send(writing, some_bytes(size))
-        return writing.upload_id
+def begin_upload_on(storage: ObjectStorage) -> BeginUpload:
+    objects = storage._objects
+    assert isinstance(objects, NatsObjects)
+    return lambda key: begin_upload(objects, key, 5 * MIB)
 
 
 class TestObjectStorage(StoragePort):
@@ -84,12 +85,7 @@ class TestObjectStorage(StoragePort):
 
     @pytest.fixture
     def begin_upload(self, storage: ObjectStorage) -> BeginUpload:
-        orphaning = Orphaning(storage._objects)  # type: ignore[arg-type]
-
-        async def begin(key: str) -> None:
-            await orphaning.begin(key)
-
-        return begin
+        return begin_upload_on(storage)
 
     async def test_it_says_that_it_has_no_presigned_urls(self, storage: ObjectStorage) -> None:
         for presigning in (storage.presign_get("k"), storage.presign_put("k")):
@@ -108,12 +104,7 @@ class TestObjectStorageOnACluster(StoragePort):
 
     @pytest.fixture
     def begin_upload(self, storage: ObjectStorage) -> BeginUpload:
-        orphaning = Orphaning(storage._objects)  # type: ignore[arg-type]
-
-        async def begin(key: str) -> None:
-            await orphaning.begin(key)
-
-        return begin
+        return begin_upload_on(storage)
 
 
 # --- the format
@@ -183,6 +174,23 @@ async def messages(objects: NatsObjects) -> int:
     return count
 
 
+async def upload_of(objects: NatsObjects, key: str) -> str:
+    """Return what names an object's chunks."""
+    names = ObjectNames(objects.bucket)
+    last = await last_message(objects._connection, names.stream, names.meta_subject(key))
+    found = described(names, last)
+    assert found is not None
+    return found.upload_id
+
+
+async def lose_chunks(objects: NatsObjects, key: str) -> str:
+    """Delete an object's chunks, as only a fault does; return their subject."""
+    names = ObjectNames(objects.bucket)
+    subject = names.chunks_subject(await upload_of(objects, key))
+    assert await purge(objects._connection, names.stream, [subject]) > 0
+    return subject
+
+
 async def failing(after: int) -> AsyncIterator[bytes]:
     for _ in range(after):
         yield some_bytes(MIB)
@@ -218,7 +226,7 @@ async def test_a_write_that_is_cancelled_leaves_nothing(objects: NatsObjects) ->
 
 
 async def test_a_writer_that_dies_leaves_chunks_that_are_no_object(objects: NatsObjects) -> None:
-    await Orphaning(objects).begin("k", MIB)
+    await begin_upload(objects, "k", MIB)
     store = ObjectStorage(objects)
     assert [found async for found in store.list("")] == []
     with pytest.raises(ObjectMissing):
@@ -234,8 +242,7 @@ async def test_chunks_that_became_an_object_meanwhile_are_not_deleted(
 ) -> None:
     store = ObjectStorage(objects)
     await store.put_bytes("k", b"x")
-    (found,) = await objects.find("k")
-    await objects.discard([("k", found.upload_id)])
+    await objects.discard([UnfinishedUpload("k", await upload_of(objects, "k"), 1, utc_now())])
     assert await store.get_bytes("k") == b"x"
 
 
@@ -283,10 +290,7 @@ async def test_damage_is_told_and_nothing_is_written(
 ) -> None:
     store = ObjectStorage(objects)
     await store.put_bytes("k", some_bytes(10))
-    (found,) = await objects.find("k")
-    names = ObjectNames(objects.bucket)
-    subject = names.chunks_subject(found.upload_id)
-    await objects._purge(names, [subject])
+    subject = await lose_chunks(objects, "k")
     (await objects._connection.ask(subject, b"0123456789")).json()
     with pytest.raises(StorageError, match="damaged") as caught:
         await store.get_file("k", tmp_path / "out")
@@ -300,10 +304,9 @@ async def test_lost_chunks_are_a_passing_fault_after_a_while(
 ) -> None:
     store = ObjectStorage(objects)
     await store.put_bytes("k", some_bytes(size))
-    (found,) = await objects.find("k")
-    names = ObjectNames(objects.bucket)
-    await objects._purge(names, [names.chunks_subject(found.upload_id)])
-    monkeypatch.setattr(objects._connection, "config", objects._config.but(request_timeout=0.3))
+    await lose_chunks(objects, "k")
+    hasty = objects._connection.config.but(request_timeout=0.3)
+    monkeypatch.setattr(objects._connection, "config", hasty)
     with pytest.raises(StorageError, match="chunks of it are missing") as caught:
         await store.get_bytes("k")
     assert caught.value.transient
@@ -375,10 +378,10 @@ async def test_many_objects_are_listed_from_their_descriptions(
     monkeypatch.setattr(objects_module, "SINGLY", 0)
     together = await objects.find("a/")
     # Not the times: nats-py rounds a nanosecond otherwise.
-    assert [(one.name, one.upload_id, one.revision) for one in together] == [
-        (one.name, one.upload_id, one.revision) for one in one_by_one
+    assert [(one.key, one.size, one.sha256) for one in together] == [
+        (one.key, one.size, one.sha256) for one in one_by_one
     ]
-    assert [one.name for one in together] == ["a/1", "a/2"]
+    assert [one.key for one in together] == ["a/1", "a/2"]
 
 
 async def test_pyarrow_reads_large_objects_and_closes_its_thread(
@@ -424,12 +427,11 @@ import asyncio, sys
 from pathlib import Path
 from docnats.bus import NatsObjects
 from docnats.config import NatsConfig
-from docnats.names import Names
 from docnats.storage import ObjectStorage
 
 async def main(folder):
     config = NatsConfig()
-    objects = NatsObjects(config, Names(config.namespace).objects_bucket)
+    objects = NatsObjects(config)
     async with ObjectStorage(objects) as storage:
         await storage.put_file("big", folder / "big")
         keys = [str(number) for number in range(8)]
