@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,11 +23,11 @@ from docnats.config import NatsConfig
 from docnats.errors import ObjectMissing, StorageError
 from docnats.models import UnfinishedUpload, utc_now
 from docnats.names import Names, ObjectNames, kept_in_nats
-from docnats.stack.environment import nats_variables
+from docnats.stack.environment import nats_variables, storage_variables
 from docnats.storage import ObjectStorage
 from docnats.storage.content import LocalFile, Outgoing
 from tests.conftest import RestartableServer
-from tests.ports.test_storage import BeginUpload, StoragePort, sha256, some_bytes
+from tests.ports.test_storage import BeginUpload, LeanTransfers, StoragePort, sha256, some_bytes
 
 MIB = 1024 * 1024
 
@@ -78,7 +75,13 @@ def begin_upload_on(storage: ObjectStorage) -> BeginUpload:
     return lambda key: begin_upload(objects, key, 5 * MIB)
 
 
-class TestObjectStorage(StoragePort):
+class TestObjectStorage(StoragePort, LeanTransfers):
+    most_memory = 120
+
+    @pytest.fixture
+    def variables(self, store: ObjectStorage, nats_config: NatsConfig) -> dict[str, str]:
+        return storage_variables(None) | nats_variables(nats_config)
+
     @pytest.fixture
     def storage(self, store: ObjectStorage) -> ObjectStorage:
         return store
@@ -398,46 +401,3 @@ async def test_pyarrow_reads_large_objects_and_closes_its_thread(
     assert info.size == len(data)
     with pytest.raises(OSError, match="read here"):
         files.delete_file(f"{store.bucket}/k")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
-async def test_big_objects_need_little_memory(
-    store: ObjectStorage, tmp_path: Path, nats_config: NatsConfig
-) -> None:
-    """A 64 MiB object up and down, and 8 of 5 MiB at a time: < 120 MiB."""
-    for name, size in (("big", 64), ("small", 5)):
-        with (tmp_path / name).open("wb") as file:
-            file.truncate(size * MIB)
-    variables = nats_variables(nats_config)
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", TRANSFERS, tmp_path),
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    shown, errors = await asyncio.wait_for(child.communicate(), 120)
-    assert child.returncode == 0, errors.decode()
-    assert (tmp_path / "back").stat().st_size == 64 * MIB
-    peak = next(line for line in shown.decode().splitlines() if line.startswith("VmHWM"))
-    assert int(peak.split()[1]) < 120 * 1024, peak
-
-
-TRANSFERS = """
-import asyncio, sys
-from pathlib import Path
-from docnats.bus import NatsObjects
-from docnats.config import NatsConfig
-from docnats.storage import ObjectStorage
-
-async def main(folder):
-    config = NatsConfig()
-    objects = NatsObjects(config)
-    async with ObjectStorage(objects) as storage:
-        await storage.put_file("big", folder / "big")
-        keys = [str(number) for number in range(8)]
-        await asyncio.gather(*(storage.put_file(key, folder / "small") for key in keys))
-        await storage.get_file("big", folder / "back")
-
-asyncio.run(main(Path(sys.argv[1])))
-print(Path("/proc/self/status").read_text())
-"""
