@@ -142,7 +142,7 @@ class Bus(Protocol):
         cancelled, jobs that already arrived are handed back.
         """
 
-    async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
+    async def drop_queued(self, batch: str, job_ids: Iterable[str] | None = None) -> int:
         """Take a batch's jobs, or some, off the queue; return how many were on it.
 
         A job that a worker has taken is dropped too: the worker goes on, but the job is not
@@ -276,13 +276,11 @@ class Bus(Protocol):
     def progress(self, batch: str) -> AsyncGenerator[PageProgress, None]:
         """Iterate over the page progress of a batch's jobs from now on."""
 
-    async def broadcast_cancel(
-        self, batch: str, job_ids: Iterable[str] | str | None = None
-    ) -> None:
-        """Tell the workers to stop a batch, or some jobs."""
+    async def broadcast_cancel(self, batch: str, job_ids: Iterable[str]) -> None:
+        """Tell the workers to stop some jobs."""
 
-    def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
-        """Iterate over the batches and jobs to stop, from now on; see ``broadcast_cancel``."""
+    def cancellations(self) -> AsyncGenerator[tuple[str, str], None]:
+        """Iterate over the jobs to stop, each its batch and its id, from now on."""
 
     async def ask_for_urls(self, batch: str, job_id: str) -> JobUrls | None:
         """Ask whoever can sign for fresh presigned URLs of a job; None: nobody answers."""

@@ -15,7 +15,6 @@ from nats.aio.msg import Msg
 
 from docnats.bus.bucket import current, record_in
 from docnats.bus.connection import Connection
-from docnats.bus.entries import listed
 from docnats.bus.inbox import LinkLost
 from docnats.bus.link import Request
 from docnats.bus.port import UrlRequest
@@ -65,18 +64,15 @@ class Signals:
                 if progress := record_in(PageProgress, message.subject, message.data):
                     yield progress
 
-    async def broadcast_cancel(
-        self, batch: str, job_ids: Iterable[str] | str | None = None
-    ) -> None:
-        """Tell the workers to stop a batch, or some jobs."""
-        ids = (None,) if job_ids is None else listed(job_ids)
-        subjects = [self._names.cancel_subject(batch, job_id) for job_id in ids]
+    async def broadcast_cancel(self, batch: str, job_ids: Iterable[str]) -> None:
+        """Tell the workers to stop some jobs."""
+        subjects = [self._names.cancel_subject(batch, job_id) for job_id in job_ids]
         link = await self._connection.link()
         for subject in subjects:
             await link.tell(subject)
 
-    async def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
-        """Iterate over the batches and jobs to stop, from now on."""
+    async def cancellations(self) -> AsyncGenerator[tuple[str, str], None]:
+        """Iterate over the jobs to stop, each its batch and its id, from now on."""
         async with aclosing(self._listen(self._names.cancels_filter)) as messages:
             async for message in messages:
                 yield self._names.cancelled(message.subject)

@@ -211,7 +211,7 @@ class PatientStorage:
 
     def _is_back(self) -> None:
         if self._since is not None:
-            log.info("S3 is back after %.0f s", _clock() - self._since)
+            log.info("the storage is back after %.0f s", _clock() - self._since)
         self._since = self._given_up = None
 
 

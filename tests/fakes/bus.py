@@ -21,7 +21,6 @@ from docnats.bus import (
     Why,
     schema,
 )
-from docnats.bus.entries import listed
 from docnats.errors import BusError, StateConflict, UnreadableMessage
 from docnats.models import (
     ArchivedBatch,
@@ -162,7 +161,7 @@ class FakeBus:
         self._poisoned = Listeners[PoisonEntry]()
         self._progress = Listeners[PageProgress]()
         self._signers = Listeners[UrlRequest]()
-        self._cancels = Listeners[tuple[str, str | None]]()
+        self._cancels = Listeners[Key]()
 
     def patient(self) -> FakeBus:
         return self
@@ -296,8 +295,8 @@ class FakeBus:
         for number in ids:
             self.letters.pop(number, None)
 
-    async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
-        wanted = None if job_ids is None else listed(job_ids)
+    async def drop_queued(self, batch: str, job_ids: Iterable[str] | None = None) -> int:
+        wanted = None if job_ids is None else set(job_ids)
         dropped = [
             key for key in self.queue if key[0] == batch and (wanted is None or key[1] in wanted)
         ]
@@ -398,13 +397,11 @@ class FakeBus:
                 if progress.batch == batch:
                     yield progress
 
-    async def broadcast_cancel(
-        self, batch: str, job_ids: Iterable[str] | str | None = None
-    ) -> None:
-        for job_id in [None] if job_ids is None else listed(job_ids):
+    async def broadcast_cancel(self, batch: str, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
             self._cancels.tell((batch, job_id))
 
-    async def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
+    async def cancellations(self) -> AsyncGenerator[tuple[str, str], None]:
         with self._cancels.listen() as told:
             while True:
                 yield await told.get()

@@ -189,7 +189,7 @@ async def test_a_server_that_hangs_is_left_for_another(cluster: Cluster) -> None
                 await bus.publish([sent := message()])
                 assert [lease.message for lease in await pull] == [sent]
                 while not heard.done():
-                    await other.broadcast_cancel("b")
+                    await other.broadcast_cancel("b", ["j"])
                     await asyncio.sleep(0.05)
             assert await cluster.node_of(bus) != node
         finally:

@@ -552,9 +552,9 @@ async def test_progress_and_cancels_are_heard_after_a_crash(
         await crash(nats_server)
         while not all(future.done() for future in heard):
             fragile.tell_progress(told)
-            await fragile.broadcast_cancel("b")
+            await fragile.broadcast_cancel("b", ["j"])
             await asyncio.sleep(0.02)
-        assert [future.result() for future in heard] == [told, ("b", None)]
+        assert [future.result() for future in heard] == [told, ("b", "j")]
 
 
 async def test_an_outage_is_waited_out_only_for_so_long(

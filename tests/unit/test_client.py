@@ -34,7 +34,7 @@ async def sent(
 async def ended(bus: FakeBus, job: JobRecord, state: JobState, **changes: Any) -> JobRecord:
     """Let a job end as if a worker had settled it."""
     job = job.but(state=state, **changes)
-    await bus.drop_queued(job.batch, job.job_id)
+    await bus.drop_queued(job.batch, [job.job_id])
     await overwrite(bus, [job])
     return job
 
