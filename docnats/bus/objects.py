@@ -48,7 +48,8 @@ NO_STREAM = 10059
 class NatsObjects:
     """The namespace's bucket of the NATS Object Store; an async context manager.
 
-    Its connection is its own: documents would hold up the messages of the bus.
+    Its connection is its own: on that of the bus, a lease's renewal waits behind documents, 0.5 s
+    at 100 Mbit/s and 2.5 s at 20 Mbit/s, after which a server counts as silent.
 
     Every coroutine raises a :class:`~docnats.errors.StorageError`; it is ``transient`` where
     NATS does not answer.
