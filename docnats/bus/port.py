@@ -152,7 +152,7 @@ class Bus(Protocol):
     async def queued(self, batch: str | None = None) -> set[tuple[str, str]]:
         """Return the jobs of a batch, or all, that are on the queue or with a worker.
 
-        Each is its batch and its id.
+        Each is its batch and its id. On a cluster one that was just acked may still be there.
         """
 
     async def backlog(self) -> Backlog:

@@ -668,7 +668,9 @@ async def test_the_jobs_on_the_queue_are_known_whether_leased_or_not(bus: Bus) -
     assert await bus.queued("b") == set(keys[:2])
     assert await bus.queued() == set(keys)
     await lease.ack()
-    assert await bus.queued("b") == {keys[1]}
+    async with asyncio.timeout(LIMIT):
+        while await bus.queued("b") != {keys[1]}:  # noqa: ASYNC110 - copies learn of it later
+            await asyncio.sleep(0.01)
     assert await bus.queued("nothing") == set()
 
 
