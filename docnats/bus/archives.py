@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import logging
-
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import current
+from docnats.bus.bucket import current, record_in
 from docnats.bus.connection import Connection
-from docnats.bus.states import last_message
+from docnats.bus.stream import last_message, purge
 from docnats.errors import BusError
 from docnats.models import ArchivedBatch
 from docnats.names import Names
 
 __all__ = ["ArchiveIndex"]
-
-log = logging.getLogger(__name__)
 
 
 class ArchiveIndex:
@@ -38,7 +33,7 @@ class ArchiveIndex:
         if stored is None:
             return None
         try:
-            return ArchivedBatch.from_json(base64.b64decode(stored.get("data", "")))
+            return ArchivedBatch.from_json(stored.data)
         except ValueError as error:
             raise BusError(
                 f"batch {batch}: its entry in the bucket {self._names.archives_bucket} cannot be "
@@ -55,16 +50,9 @@ class ArchiveIndex:
 
     async def forget_batch(self, batch: str) -> None:
         """Forget all records of a batch, at once."""
-        await self._connection.api(
-            f"STREAM.PURGE.{self._names.states_stream}",
-            {"filter": self._names.batch_states_filter(batch)},
-        )
+        filters = [self._names.batch_states_filter(batch)]
+        await purge(self._connection, self._names.states_stream, filters)
 
 
 def _entry(message: Msg) -> ArchivedBatch | None:
-    """Return the entry in a message; None for an unreadable one."""
-    try:
-        return ArchivedBatch.from_json(message.data)
-    except ValueError:
-        log.warning("%s: this entry of an archived batch cannot be read", message.subject)
-        return None
+    return record_in(ArchivedBatch, message.subject, message.data)

@@ -13,17 +13,20 @@ from typing import NamedTuple, Self, TypeVar
 from nats.aio.msg import Msg
 
 from docnats.bus.connection import Connection
-from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
+from docnats.bus.exchange import Answer, Refusal
 from docnats.bus.inbox import Denied, Inbox, LinkLost, status
 from docnats.bus.link import Link, Request
+from docnats.bus.stream import NO_MESSAGE, last_message
 from docnats.errors import BusError
+from docnats.models.record import Record
 from docnats.names import new_watcher
 
-__all__ = ["Sequences", "current", "follow", "sequences", "subjects_of", "uncollected"]
+__all__ = ["current", "record_in", "sequences", "uncollected", "watch"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 
 PULL_SIZE = 5000
 """Messages asked for, and held, at a time; with more, the server's pauses hardly shrink."""
@@ -42,6 +45,9 @@ BEGIN_SECONDS = 2.5
 
 BEHIND_SECONDS = 0.25
 """How long to wait for a copy that has not got everything yet, before looking anew."""
+
+RESUME_PAUSE = 0.2
+"""Seconds before a watch that was interrupted begins anew."""
 
 IDLE_SECONDS = 60.0
 """Time after which the server forgets a reader that went away."""
@@ -104,6 +110,45 @@ async def current(
             log.info("reading %s begins anew: %s", stream, error)
 
 
+async def watch(
+    connection: Connection, stream: str, subject: str, outage: float | None = None
+) -> AsyncGenerator[list[Msg] | None, None]:
+    """Iterate as :func:`follow` does; begun anew after a fault, but with one None only.
+
+    Parameters
+    ----------
+    outage : float, optional
+        Seconds that a fault may last; by default what the connection allows.
+
+    Raises
+    ------
+    BusError
+        It lasted for longer, or the server refuses.
+    """
+    clock = asyncio.get_running_loop().time
+    complete = False
+    failing_since: float | None = None
+    while True:
+        link = await connection.link(outage)
+        try:
+            async with aclosing(follow(connection, link, stream, subject)) as pages:
+                async for page in pages:
+                    failing_since = None
+                    if page is not None:
+                        yield page
+                    elif not complete:
+                        complete = True
+                        yield None
+        except (Refusal, Denied):
+            raise
+        except BusError as error:
+            failing_since = failing_since or clock()
+            if clock() - failing_since > (connection.time_allowed if outage is None else outage):
+                raise
+            log.info("the watch of %s begins anew: %s", subject, error)
+        await asyncio.sleep(RESUME_PAUSE)
+
+
 async def follow(
     connection: Connection, link: Link, stream: str, subject: str
 ) -> AsyncGenerator[list[Msg] | None, None]:
@@ -155,19 +200,6 @@ def _position(message: Msg, seen: int) -> int:
     return numbers.stream
 
 
-async def subjects_of(connection: Connection, stream: str, subject: str) -> list[str]:
-    """Return the subjects that match of which a stream holds a message."""
-    found: list[str] = []
-    while True:
-        request = {"subjects_filter": subject, "offset": len(found)}
-        info = await connection.api(f"STREAM.INFO.{stream}", request)
-        page = info["state"].get("subjects") or {}
-        found += page
-        # The server gives at most 100,000 at a time.
-        if not page or len(found) >= info.get("total", 0):
-            return found
-
-
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Make many objects that stay; Python's collector would look for garbage in them all along."""
@@ -178,6 +210,15 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def record_in(kind: type[R], subject: str, data: bytes) -> R | None:
+    """Return a record that a bucket holds; None, and a word in the log, if it makes no sense."""
+    try:
+        return kind.from_json(data)
+    except ValueError:
+        log.warning("%s: this %s cannot be read and is passed over", subject, kind.__name__)
+        return None
 
 
 class Sequences(NamedTuple):
@@ -223,8 +264,8 @@ async def _begin(connection: Connection, link: Link, consumer: str, subject: str
 
 
 async def _newest(connection: Connection, stream: str, subject: str) -> int:
-    (answer,) = await connection.ask_all([_last_message(stream, subject)])
-    return _number(answer)
+    newest = await last_message(connection, stream, subject)
+    return newest.sequence if newest else 0
 
 
 def _last_message(stream: str, subject: str) -> Request:
@@ -237,7 +278,7 @@ def _number(answer: Answer) -> int:
     try:
         return int(answer.json()["message"]["seq"])
     except Refusal as refusal:
-        if refusal.code != NOT_FOUND:
+        if refusal.code not in NO_MESSAGE:
             raise
         return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from types import TracebackType
 from typing import Self
 
 from docnats.bus.archives import ArchiveIndex
@@ -59,12 +58,7 @@ class NatsBus(
         await self._connection.open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self._connection.close()
 
     @property

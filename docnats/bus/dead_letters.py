@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import logging
@@ -20,6 +19,7 @@ from docnats.bus.entries import GivenUp, StoredJob, Why
 from docnats.bus.exchange import Refusal
 from docnats.bus.link import Request
 from docnats.bus.pulling import fetch
+from docnats.bus.stream import NO_MESSAGE, Stored, stored_message
 from docnats.models import DeadLetter, DeadLetterKind
 from docnats.names import Names
 
@@ -35,9 +35,6 @@ LONGEST = 500
 
 ALREADY_THERE = 10071
 """JetStream's error for a write that expected another last message of its subject."""
-
-NO_MESSAGE = frozenset({10037, 10043, 10057})
-"""JetStream's errors for a message that does not exist, to get or to delete."""
 
 NO_CONSUMER = 10014
 """JetStream's error for a consumer that does not exist."""
@@ -102,22 +99,25 @@ class DeadLetters:
     async def passed_over(self, limit: int) -> list[GivenUp]:
         """Return up to ``limit`` messages that the workers' consumer has left behind."""
         stream, consumer = self._names.jobs_stream, self._names.consumer()
+        subjects = self._names.priority_filter()
         info = await self._consumer_info(consumer)
         floor = _settled_up_to(info) if info else 0
         found: list[GivenUp] = []
         sequence = 0
         while floor and len(found) < limit:
-            query = {"seq": sequence + 1, "next_by_subj": self._names.priority_filter()}
-            stored = await self._message(stream, query)
-            if stored is None or stored["seq"] > floor:
+            stored = await stored_message(
+                self._connection, stream, seq=sequence + 1, next_by_subj=subjects
+            )
+            if stored is None or stored.sequence > floor:
                 break
-            sequence = stored["seq"]
+            sequence = stored.sequence
             found.append(GivenUp(Why.PASSED_OVER, sequence, datetime.now(UTC), consumer=consumer))
         return found
 
     async def still_given_up(self, word: GivenUp) -> StoredJob | None:
         """Return the message that was given up; None if it is gone or to be delivered anew."""
-        stored = await self._message(self._names.jobs_stream, {"seq": word.sequence})
+        stream = self._names.jobs_stream
+        stored = await stored_message(self._connection, stream, seq=word.sequence)
         if stored is None:
             return None
         job = self._stored_job(stored)
@@ -130,13 +130,13 @@ class DeadLetters:
             return None  # a consumer made anew delivers everything anew
         return job
 
-    def _stored_job(self, stored: dict[str, Any]) -> StoredJob:
+    def _stored_job(self, stored: Stored) -> StoredJob:
         return StoredJob(
-            sequence=stored["seq"],
-            subject=stored["subject"],
-            job=self._names.addressee(stored["subject"]),
-            stored_at=datetime.fromisoformat(stored["time"]),
-            data=base64.b64decode(stored.get("data", "")),
+            sequence=stored.sequence,
+            subject=stored.subject,
+            job=self._names.addressee(stored.subject),
+            stored_at=stored.stored_at,
+            data=stored.data,
         )
 
     async def _consumer_info(self, consumer: str) -> dict[str, Any] | None:
@@ -146,16 +146,6 @@ class DeadLetters:
             if refusal.code != NO_CONSUMER:
                 raise
             return None
-
-    async def _message(self, stream: str, query: dict[str, Any]) -> dict[str, Any] | None:
-        try:
-            answer = await self._connection.api(f"STREAM.MSG.GET.{stream}", query)
-        except Refusal as refusal:
-            if refusal.code not in NO_MESSAGE:
-                raise
-            return None
-        message: dict[str, Any] = answer["message"]
-        return message
 
     async def settle(self, words: Iterable[GivenUp]) -> None:
         """Have no more word of some messages."""

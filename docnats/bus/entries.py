@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
@@ -18,7 +17,6 @@ __all__ = [
     "StateEntry",
     "StoredJob",
     "Why",
-    "listed",
 ]
 
 
@@ -144,8 +142,3 @@ class SenderEntry:
     sender: SenderInfo
     revision: int
     silent: float
-
-
-def listed(job_ids: Iterable[str] | str) -> list[str]:
-    """Return job ids; one may be given by itself."""
-    return [job_ids] if isinstance(job_ids, str) else list(job_ids)

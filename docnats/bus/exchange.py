@@ -18,13 +18,10 @@ from docnats.bus.inbox import LinkLost
 from docnats.bus.link import Expected, Link, Request
 from docnats.errors import BusError
 
-__all__ = ["NOT_FOUND", "Answer", "Exchange", "Refusal"]
+__all__ = ["Answer", "Exchange", "Refusal"]
 
 SILENCE_SECONDS, LONGEST_SILENCE = 1.0, 8.0
 """Time without any answer after which requests are sent again; doubles each time."""
-
-NOT_FOUND = 10037
-"""JetStream's error for a message that does not exist."""
 
 PASSING = frozenset(
     {

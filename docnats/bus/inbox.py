@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from nats.aio.msg import Msg
@@ -46,12 +45,7 @@ class Inbox:
         self._subscription = await self._link._subscribe(self)  # noqa: SLF001 - two halves of one
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
     def put(self, message: Msg | None) -> None:

@@ -6,21 +6,21 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import subjects_of
 from docnats.bus.connection import Connection
-from docnats.bus.entries import Backlog, listed
+from docnats.bus.entries import Backlog
 from docnats.bus.exchange import Answer, Refusal
 from docnats.bus.inbox import status
 from docnats.bus.link import Request
 from docnats.bus.port import Lease
 from docnats.bus.pulling import fetch
+from docnats.bus.stream import purge, subjects_of
 from docnats.errors import BusError, UnreadableMessage
 from docnats.models import DeadLetter, JobMessage, utc_now
 from docnats.names import Names
@@ -194,18 +194,21 @@ class JobQueue:
 
     async def _decode(self, messages: Iterable[Msg], asked_at: float) -> list[Lease]:
         leases: list[Lease] = []
+        words: list[Request] = []
         for raw in messages:
             try:
                 message = JobMessage.read(raw.data, self._names.addressee(raw.subject))
             except UnreadableMessage as error:
-                await self._refuse(raw, error)
+                log.error("%s: this message cannot be worked on: %s", raw.subject, error)
+                words.append(self._refusal(raw, error))
             else:
                 leases.append(JobLease(self._connection, message, raw, asked_at))
+        if words:
+            await self._refuse(words)
         return leases
 
-    async def _refuse(self, raw: Msg, why: UnreadableMessage) -> None:
-        """Give word of a message that makes no sense; it stays on the queue until it is buried."""
-        log.error("%s: this message cannot be worked on: %s", raw.subject, why)
+    def _refusal(self, raw: Msg, why: UnreadableMessage) -> Request:
+        """Return word of a message that makes no sense."""
         about = raw.metadata
         word = {
             "type": "docnats.refused",
@@ -215,25 +218,24 @@ class JobQueue:
             "reason": str(why),
             "timestamp": utc_now().isoformat(),
         }
-        try:
-            told = await self._connection.ask(
-                self._names.refused_subject, json.dumps(word).encode()
-            )
-            told.json()
-        except BusError as error:
-            log.error("%s: not told, it will be delivered again: %s", raw.subject, error)
+        return Request(self._names.refused_subject, json.dumps(word).encode())
 
-    async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
+    async def _refuse(self, words: Sequence[Request]) -> None:
+        """Give word of messages; they stay on the queue until they are buried."""
+        try:
+            for told in await self._connection.ask_all(words):
+                told.json()
+        except BusError as error:
+            log.error("not told, what makes no sense will be delivered again: %s", error)
+
+    async def drop_queued(self, batch: str, job_ids: Iterable[str] | None = None) -> int:
         """Take a batch's jobs, or some, off the queue; return how many were on it."""
         names = self._names
         if job_ids is None:
             queued = [names.batch_jobs_filter(batch)]
         else:
-            queued = [names.job_subject(batch, job_id) for job_id in listed(job_ids)]
-        purge = f"$JS.API.STREAM.PURGE.{names.jobs_stream}"
-        requests = [Request(purge, json.dumps({"filter": subject}).encode()) for subject in queued]
-        answers = await self._connection.ask_all(requests)
-        return sum(answer.json()["purged"] for answer in answers)
+            queued = [names.job_subject(batch, job_id) for job_id in job_ids]
+        return await purge(self._connection, names.jobs_stream, queued)
 
     async def queued(self, batch: str | None = None) -> set[tuple[str, str]]:
         """Return the jobs of a batch, or all, that are on the queue or with a worker."""

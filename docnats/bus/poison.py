@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import follow
+from docnats.bus.bucket import record_in, watch
 from docnats.bus.connection import Connection
 from docnats.bus.entries import PoisonEntry
-from docnats.bus.exchange import Refusal
-from docnats.bus.inbox import Denied
-from docnats.errors import BusError
 from docnats.models import Poison
 from docnats.names import Names
 
 __all__ = ["PoisonNotes"]
 
-log = logging.getLogger(__name__)
-
 OUTAGE_SECONDS = 24 * 3600.0
 """Watching goes on after any shorter outage: a worker must outlive those."""
-
-RESUME_PAUSE = 0.2
-"""Seconds before a watch that was interrupted begins anew."""
 
 REMOVED = {"KV-Operation": "DEL"}
 """The header that stands for a deleted key in every KV bucket."""
@@ -53,30 +43,17 @@ class PoisonNotes:
     async def watch_poison(self) -> AsyncGenerator[PoisonEntry | None, None]:
         """Iterate over the notes on poison: the current ones, one None, then each change."""
         stream, subject = self._names.poison_stream, self._names.poison_filter
-        complete = False
-        while True:
-            link = await self._connection.link(OUTAGE_SECONDS)
-            try:
-                async with aclosing(follow(self._connection, link, stream, subject)) as pages:
-                    async for page in pages:
-                        for message in page or ():
-                            if entry := self._entry(message):
-                                yield entry
-                        if page is None and not complete:
-                            complete = True
-                            yield None
-            except (Refusal, Denied):
-                raise
-            except BusError as error:
-                log.info("the watch of known poison begins anew: %s", error)
-            await asyncio.sleep(RESUME_PAUSE)
+        async with aclosing(watch(self._connection, stream, subject, OUTAGE_SECONDS)) as pages:
+            async for page in pages:
+                for message in page or ():
+                    if entry := self._entry(message):
+                        yield entry
+                if page is None:
+                    yield None
 
     def _entry(self, message: Msg) -> PoisonEntry | None:
         key = self._names.poison_key_of(message.subject)
         if message.headers and "KV-Operation" in message.headers:
             return PoisonEntry(key, None)
-        try:
-            return PoisonEntry(key, Poison.from_json(message.data))
-        except ValueError:
-            log.warning("%s: this note on poison cannot be read", message.subject)
-            return None
+        poison = record_in(Poison, message.subject, message.data)
+        return PoisonEntry(key, poison) if poison else None

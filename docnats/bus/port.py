@@ -142,7 +142,7 @@ class Bus(Protocol):
         cancelled, jobs that already arrived are handed back.
         """
 
-    async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
+    async def drop_queued(self, batch: str, job_ids: Iterable[str] | None = None) -> int:
         """Take a batch's jobs, or some, off the queue; return how many were on it.
 
         A job that a worker has taken is dropped too: the worker goes on, but the job is not
@@ -152,7 +152,7 @@ class Bus(Protocol):
     async def queued(self, batch: str | None = None) -> set[tuple[str, str]]:
         """Return the jobs of a batch, or all, that are on the queue or with a worker.
 
-        Each is its batch and its id.
+        Each is its batch and its id. On a cluster one that was just acked may still be there.
         """
 
     async def backlog(self) -> Backlog:
@@ -199,12 +199,6 @@ class Bus(Protocol):
     async def discard_dead_letters(self, ids: Iterable[int]) -> None:
         """Remove dead letters; those that are not there are passed over."""
 
-    async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
-        """Write records, whatever was there before; return their revisions, in order.
-
-        Only for records that nobody else will write soon: a server that hangs may do it late.
-        """
-
     async def update_state(self, record: JobRecord, revision: int) -> int:
         """Write a record if its job's revision still is ``revision`` (0: if there is none).
 
@@ -242,9 +236,6 @@ class Bus(Protocol):
         BusError
             The connection was lost for too long, or the bus was closed.
         """
-
-    async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
-        """Forget records; those that do not exist are passed over."""
 
     async def forget_batch(self, batch: str) -> None:
         """Forget all records of a batch, at once: nobody ever sees a part of them."""
@@ -285,13 +276,11 @@ class Bus(Protocol):
     def progress(self, batch: str) -> AsyncGenerator[PageProgress, None]:
         """Iterate over the page progress of a batch's jobs from now on."""
 
-    async def broadcast_cancel(
-        self, batch: str, job_ids: Iterable[str] | str | None = None
-    ) -> None:
-        """Tell the workers to stop a batch, or some jobs."""
+    async def broadcast_cancel(self, batch: str, job_ids: Iterable[str]) -> None:
+        """Tell the workers to stop some jobs."""
 
-    def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
-        """Iterate over the batches and jobs to stop, from now on; see ``broadcast_cancel``."""
+    def cancellations(self) -> AsyncGenerator[tuple[str, str], None]:
+        """Iterate over the jobs to stop, each its batch and its id, from now on."""
 
     async def ask_for_urls(self, batch: str, job_id: str) -> JobUrls | None:
         """Ask whoever can sign for fresh presigned URLs of a job; None: nobody answers."""

@@ -55,6 +55,26 @@ NAME_TAKEN = 10058
 """JetStream's error for a stream that exists with other settings."""
 
 
+_QUEUE = {
+    "retention": "workqueue",
+    "discard": "new",
+    "discard_new_per_subject": True,
+    "max_msgs_per_subject": 1,
+    "duplicate_window": DEDUP_WINDOW,
+}
+
+_NOTICES = {"retention": "limits", "discard": "old", "max_age": KEPT}
+
+_BUCKET = {
+    "retention": "limits",
+    "discard": "new",
+    "max_msgs_per_subject": 1,
+    "allow_rollup_hdrs": True,
+    "allow_direct": True,
+    "deny_delete": True,
+}
+
+
 async def ensure(connection: Connection, names: Names) -> None:
     """Create what is missing and update what differs; safe to call from many at a time.
 
@@ -155,82 +175,34 @@ def _incompatible(what: str, refusal: Refusal) -> BusError:
 
 
 def _streams(names: Names, replicas: int) -> list[dict[str, Any]]:
+    ttl = int(WORKER_TTL * _SECOND)
+    streams: list[tuple[str, list[str], Mapping[str, Any]]] = [
+        (names.jobs_stream, [names.jobs_filter], _QUEUE),
+        (names.dead_letters_stream, [names.dead_letters_filter], _NOTICES),
+        (names.advisories_stream, [*names.advisories_filters], _NOTICES),
+        (names.states_stream, [names.states_filter], _BUCKET),
+        (
+            names.workers_stream,
+            [names.workers_filter],
+            {**_BUCKET, "max_age": ttl, "duplicate_window": ttl},
+        ),
+        (
+            names.poison_stream,
+            [names.poison_filter],
+            {**_BUCKET, "discard": "old", "max_msgs": MAX_POISON, "max_age": KEPT},
+        ),
+        (
+            names.results_stream,
+            [names.results_filter],
+            {**_BUCKET, "discard": "old", "max_msgs": MAX_RESULTS},
+        ),
+        (names.sending_stream, [names.sending_filter], _BUCKET),
+        (names.archives_stream, [names.archives_filter], _BUCKET),
+    ]
     common = {"num_replicas": replicas, "storage": "file"}
-    kept = {"retention": "limits", "discard": "old", "max_age": KEPT}
-    bucket = {
-        "retention": "limits",
-        "discard": "new",
-        "max_msgs_per_subject": 1,
-        "allow_rollup_hdrs": True,
-        "allow_direct": True,
-        "deny_delete": True,
-    }
     return [
-        {
-            **common,
-            "name": names.jobs_stream,
-            "subjects": [names.jobs_filter],
-            "retention": "workqueue",
-            "discard": "new",
-            "discard_new_per_subject": True,
-            "max_msgs_per_subject": 1,
-            "duplicate_window": DEDUP_WINDOW,
-        },
-        {
-            **common,
-            **kept,
-            "name": names.dead_letters_stream,
-            "subjects": [names.dead_letters_filter],
-        },
-        {
-            **common,
-            **kept,
-            "name": names.advisories_stream,
-            "subjects": list(names.advisories_filters),
-        },
-        {
-            **common,
-            **bucket,
-            "name": names.states_stream,
-            "subjects": [names.states_filter],
-        },
-        {
-            **common,
-            **bucket,
-            "name": names.workers_stream,
-            "subjects": [names.workers_filter],
-            "max_age": int(WORKER_TTL * _SECOND),
-            "duplicate_window": int(WORKER_TTL * _SECOND),
-        },
-        {
-            **common,
-            **bucket,
-            "name": names.poison_stream,
-            "subjects": [names.poison_filter],
-            "discard": "old",
-            "max_msgs": MAX_POISON,
-            "max_age": KEPT,
-        },
-        {
-            **common,
-            **bucket,
-            "name": names.results_stream,
-            "subjects": [names.results_filter],
-            "discard": "old",
-            "max_msgs": MAX_RESULTS,
-        },
-        {
-            **common,
-            **bucket,
-            "name": names.sending_stream,
-            "subjects": [names.sending_filter],
-        },
-        {
-            **common,
-            **bucket,
-            "name": names.archives_stream,
-            "subjects": [names.archives_filter],
-        },
+        {**common, "name": name, "subjects": subjects, **settings}
+        for name, subjects, settings in streams
     ]
 
 

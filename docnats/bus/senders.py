@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import logging
 from datetime import datetime, timedelta
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import current, sequences, subjects_of
+from docnats.bus.bucket import current, record_in, sequences
 from docnats.bus.connection import Connection
 from docnats.bus.entries import SenderEntry
 from docnats.bus.exchange import Refusal
-from docnats.bus.states import WRONG_REVISION, last_message
+from docnats.bus.stream import WRONG_REVISION, last_message, purge, subjects_of
 from docnats.errors import StateConflict
 from docnats.models import SenderInfo
 from docnats.names import Names
 
 __all__ = ["Senders"]
-
-log = logging.getLogger(__name__)
 
 
 class Senders:
@@ -51,19 +47,17 @@ class Senders:
             self._names.sending_stream,
             self._names.sending_subject(sender.batch),
         )
-        if stored is None or base64.b64decode(stored.get("data", "")) != sender.to_json():
+        if stored is None or stored.data != sender.to_json():
             raise StateConflict(
                 f"batch {sender.batch}: another process sends it, or somebody took the entry of "
                 "this one out of the registry"
             )
-        return int(stored["seq"])
+        return stored.sequence
 
     async def delist(self, batch: str) -> None:
         """Take a batch's sender out of the registry; fine if there is none."""
         subject = self._names.sending_subject(batch)
-        await self._connection.api(
-            f"STREAM.PURGE.{self._names.sending_stream}", {"filter": subject}
-        )
+        await purge(self._connection, self._names.sending_stream, [subject])
 
     async def senders(self) -> list[SenderEntry]:
         """Return the senders, those too that have given no sign of life for long."""
@@ -95,9 +89,5 @@ class Senders:
 
 def _entry(message: Msg) -> tuple[SenderInfo, int, datetime] | None:
     """Return the sender in a message, its revision and when the server took it in."""
-    try:
-        sender = SenderInfo.from_json(message.data)
-    except ValueError:
-        log.warning("%s: this sender's entry cannot be read", message.subject)
-        return None
-    return sender, sequences(message).stream, message.metadata.timestamp
+    sender = record_in(SenderInfo, message.subject, message.data)
+    return (sender, sequences(message).stream, message.metadata.timestamp) if sender else None

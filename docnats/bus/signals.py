@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import current
+from docnats.bus.bucket import current, record_in
 from docnats.bus.connection import Connection
-from docnats.bus.entries import listed
 from docnats.bus.inbox import LinkLost
 from docnats.bus.link import Request
 from docnats.bus.port import UrlRequest
+from docnats.bus.stream import purge
 from docnats.errors import BusError, ConfigError
 from docnats.models import JobUrls, PageProgress, WorkerInfo
 from docnats.names import SIGNERS, Names
@@ -61,23 +61,18 @@ class Signals:
         """Iterate over the page progress of a batch's jobs from now on."""
         async with aclosing(self._listen(self._names.batch_progress_filter(batch))) as messages:
             async for message in messages:
-                try:
-                    yield PageProgress.from_json(message.data)
-                except ValueError:
-                    log.warning("%s: this progress cannot be read", message.subject)
+                if progress := record_in(PageProgress, message.subject, message.data):
+                    yield progress
 
-    async def broadcast_cancel(
-        self, batch: str, job_ids: Iterable[str] | str | None = None
-    ) -> None:
-        """Tell the workers to stop a batch, or some jobs."""
-        ids = (None,) if job_ids is None else listed(job_ids)
-        subjects = [self._names.cancel_subject(batch, job_id) for job_id in ids]
+    async def broadcast_cancel(self, batch: str, job_ids: Iterable[str]) -> None:
+        """Tell the workers to stop some jobs."""
+        subjects = [self._names.cancel_subject(batch, job_id) for job_id in job_ids]
         link = await self._connection.link()
         for subject in subjects:
             await link.tell(subject)
 
-    async def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
-        """Iterate over the batches and jobs to stop, from now on."""
+    async def cancellations(self) -> AsyncGenerator[tuple[str, str], None]:
+        """Iterate over the jobs to stop, each its batch and its id, from now on."""
         async with aclosing(self._listen(self._names.cancels_filter)) as messages:
             async for message in messages:
                 yield self._names.cancelled(message.subject)
@@ -129,9 +124,7 @@ class Signals:
     async def withdraw(self, worker_id: str) -> None:
         """Take a worker out of the registry."""
         subject = self._names.worker_subject(worker_id)
-        await self._connection.api(
-            f"STREAM.PURGE.{self._names.workers_stream}", {"filter": subject}
-        )
+        await purge(self._connection, self._names.workers_stream, [subject])
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers."""
@@ -146,9 +139,4 @@ class Signals:
 
 
 def _worker(message: Msg) -> WorkerInfo | None:
-    """Return the worker in a message; None for an unreadable one."""
-    try:
-        return WorkerInfo.from_json(message.data)
-    except ValueError:
-        log.warning("%s: this worker's entry cannot be read", message.subject)
-        return None
+    return record_in(WorkerInfo, message.subject, message.data)

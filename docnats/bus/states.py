@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
-import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from nats.aio.msg import Msg
 
-from docnats.bus.bucket import current, follow, sequences, uncollected
+from docnats.bus.bucket import current, record_in, sequences, uncollected, watch
 from docnats.bus.connection import Connection
 from docnats.bus.entries import StateEntry
-from docnats.bus.exchange import NOT_FOUND, Answer, Refusal
-from docnats.bus.inbox import Denied
+from docnats.bus.exchange import Answer, Refusal
 from docnats.bus.link import Request
+from docnats.bus.stream import WRONG_REVISION, Stored, last_message
 from docnats.errors import BusError, StateConflict
 from docnats.models import JobRecord
 from docnats.names import Names
 
-__all__ = ["WRONG_REVISION", "JobStates", "last_message"]
-
-log = logging.getLogger(__name__)
-
-WRONG_REVISION = frozenset({10071, 10164})
-"""JetStream's errors for a write that expected another last revision."""
-
-
-RESUME_PAUSE = 0.2
-"""Seconds before a watch that was interrupted begins anew."""
+__all__ = ["JobStates"]
 
 
 class JobStates:
@@ -39,11 +25,6 @@ class JobStates:
 
     _connection: Connection
     _names: Names
-
-    async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
-        """Write records, whatever was there before; return their revisions, in order."""
-        requests = [self._state_request(record) for record in records]
-        return [answer.json()["seq"] for answer in await self._connection.ask_all(requests)]
 
     async def update_state(self, record: JobRecord, revision: int) -> int:
         """Write a record if its job's revision still is ``revision``, else StateConflict."""
@@ -57,8 +38,7 @@ class JobStates:
 
     async def update_states(self, entries: Sequence[StateEntry]) -> list[int | None]:
         """Write many records, each if its revision still is the given one; None: it is not."""
-        requests = [self._state_request(entry.record, entry.revision) for entry in entries]
-        answers = await self._connection.ask_all(requests)
+        answers = await self._connection.ask_all([self._state_request(one) for one in entries])
         return [await self._outcome(answer) for answer in answers]
 
     async def _outcome(self, answer: Answer) -> int | None:
@@ -73,16 +53,14 @@ class JobStates:
     async def _revision_if_ours(self, answer: Answer) -> int | None:
         """Tell whether a write that was sent again had been done the first time."""
         stored = await self._last(answer.request.subject)
-        if stored is None or base64.b64decode(stored.get("data", "")) != answer.request.payload:
-            return None
-        return int(stored["seq"])
+        return stored.sequence if stored and stored.data == answer.request.payload else None
 
-    def _state_request(self, record: JobRecord, revision: int | None = None) -> Request:
-        expected = {"Nats-Expected-Last-Subject-Sequence": str(revision)}
+    def _state_request(self, entry: StateEntry) -> Request:
+        record = entry.record
         return Request(
             self._names.state_subject(record.batch, record.job_id),
             record.to_json(),
-            None if revision is None else expected,
+            {"Nats-Expected-Last-Subject-Sequence": str(entry.revision)},
             f"the state record of job {record.job_id} ({record.filename})",
         )
 
@@ -92,15 +70,15 @@ class JobStates:
         if stored is None:
             return None
         try:
-            record = JobRecord.from_json(base64.b64decode(stored.get("data", "")))
+            record = JobRecord.from_json(stored.data)
         except ValueError as error:
             raise BusError(
                 f"job {job_id}: its state record in the bucket {self._names.states_bucket} "
                 "cannot be read; was it written by a newer docnats?"
             ) from error
-        return StateEntry(record, stored["seq"])
+        return StateEntry(record, stored.sequence)
 
-    async def _last(self, subject: str) -> dict[str, Any] | None:
+    async def _last(self, subject: str) -> Stored | None:
         return await last_message(self._connection, self._names.states_stream, subject)
 
     async def states(self, batch: str | None = None) -> list[StateEntry]:
@@ -111,48 +89,12 @@ class JobStates:
     async def watch(self, batch: str) -> AsyncGenerator[StateEntry | None, None]:
         """Iterate over a batch's records: the current ones, one None, then each change."""
         stream, subject = self._names.states_stream, self._names.batch_states_filter(batch)
-        clock = asyncio.get_running_loop().time
-        complete = False
-        failing_since: float | None = None
-        while True:
-            link = await self._connection.link()
-            try:
-                async with aclosing(follow(self._connection, link, stream, subject)) as pages:
-                    async for page in pages:
-                        failing_since = None
-                        for entry in _entries(page or ()):
-                            yield entry
-                        if page is None and not complete:
-                            complete = True
-                            yield None
-            except (Refusal, Denied):
-                raise
-            except BusError as error:
-                failing_since = failing_since or clock()
-                if clock() - failing_since > self._connection.time_allowed:
-                    raise
-                log.info("the watch of batch %s begins anew: %s", batch, error)
-            await asyncio.sleep(RESUME_PAUSE)
-
-    async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
-        """Forget records; those that do not exist are passed over."""
-        subject = f"$JS.API.STREAM.PURGE.{self._names.states_stream}"
-        filters = [self._names.state_subject(batch, job_id) for job_id in job_ids]
-        requests = [Request(subject, json.dumps({"filter": key}).encode()) for key in filters]
-        for answer in await self._connection.ask_all(requests):
-            answer.json()
-
-
-async def last_message(connection: Connection, stream: str, subject: str) -> dict[str, Any] | None:
-    """Return the last message of a subject as the stream's leader has it, or None."""
-    try:
-        answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
-    except Refusal as refusal:
-        if refusal.code == NOT_FOUND:
-            return None
-        raise
-    message: dict[str, Any] = answer["message"]
-    return message
+        async with aclosing(watch(self._connection, stream, subject)) as pages:
+            async for page in pages:
+                for entry in _entries(page or ()):
+                    yield entry
+                if page is None:
+                    yield None
 
 
 def _entries(messages: Sequence[Msg]) -> list[StateEntry]:
@@ -164,9 +106,5 @@ def _entry(message: Msg) -> StateEntry | None:
     """Return the record in a message; None for a deleted or an unreadable one."""
     if message.headers and "KV-Operation" in message.headers:
         return None
-    try:
-        record = JobRecord.from_json(message.data)
-    except ValueError:
-        log.warning("%s: this state record cannot be read and is passed over", message.subject)
-        return None
-    return StateEntry(record, sequences(message).stream)
+    record = record_in(JobRecord, message.subject, message.data)
+    return StateEntry(record, sequences(message).stream) if record else None

@@ -18,6 +18,7 @@ from docnats.models.message import (
 )
 from docnats.models.progress import Outage, PageProgress, Progress, RunningJob, WorkerActivity
 from docnats.models.record import utc_now
+from docnats.models.stored import StoredObject, UnfinishedUpload
 
 __all__ = [
     "ACTIVE",
@@ -42,7 +43,9 @@ __all__ = [
     "Receipt",
     "RunningJob",
     "SenderInfo",
+    "StoredObject",
     "Timings",
+    "UnfinishedUpload",
     "Usage",
     "WorkerActivity",
     "WorkerInfo",

@@ -280,15 +280,14 @@ class Names:
         """Return the subjects of the page progress of a batch's jobs."""
         return f"docnats.{self.namespace}.progress.{token(batch)}.*"
 
-    def cancel_subject(self, batch: str, job_id: str | None = None) -> str:
-        """Return the core NATS subject that tells workers to stop a job, or a whole batch."""
-        subject = f"docnats.{self.namespace}.cancel.{token(batch)}"
-        return subject if job_id is None else f"{subject}.{token(job_id)}"
+    def cancel_subject(self, batch: str, job_id: str) -> str:
+        """Return the core NATS subject that tells workers to stop a job."""
+        return f"docnats.{self.namespace}.cancel.{token(batch)}.{token(job_id)}"
 
     @property
     def cancels_filter(self) -> str:
-        """The subjects that tell workers to stop something."""
-        return f"docnats.{self.namespace}.cancel.>"
+        """The subjects that tell workers to stop a job."""
+        return f"docnats.{self.namespace}.cancel.*.*"
 
     def sign_subject(self, batch: str, job_id: str) -> str:
         """Return the core NATS subject on which a worker asks for fresh URLs of a job."""
@@ -304,7 +303,7 @@ class Names:
         _, _, _, batch, job_id = subject.split(".")
         return token(batch), token(job_id)
 
-    def cancelled(self, subject: str) -> tuple[str, str | None]:
-        """Return the batch and job id of a cancel subject; no job id stands for the batch."""
-        _, _, _, batch, *job_id = subject.split(".")
-        return batch, job_id[0] if job_id else None
+    def cancelled(self, subject: str) -> tuple[str, str]:
+        """Return the batch and job id of a cancel subject."""
+        _, _, _, batch, job_id = subject.split(".")
+        return batch, job_id

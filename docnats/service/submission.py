@@ -118,7 +118,6 @@ class Submission:
         await self._presence.begin()
         records = [record for _, record in self._jobs]
         try:
-            # Not put_states: on a server that hangs, such a write may wait and undo later ones.
             entries = [StateEntry(record, 0) for record in records]
             revisions = await self._bus_now.update_states(entries)
         except BaseException:

@@ -17,7 +17,8 @@ from pyarrow.fs import FileInfo, FileSystem, FileSystemHandler, FileType, PyFile
 from docnats.errors import DocnatsError, ObjectMissing
 
 if TYPE_CHECKING:
-    from docnats.storage.objects import Described, ObjectBucket
+    from docnats.models import StoredObject
+    from docnats.storage.objects import ObjectBucket
 
 __all__ = ["object_filesystem"]
 
@@ -133,7 +134,7 @@ class _Handler(FileSystemHandler):  # type: ignore[misc] # pyarrow has no types
     delete_file = move = copy_file = open_output_stream = open_append_stream = _refuse
 
 
-async def _opened(found: Described, chunks: AsyncIterator[bytes]) -> bytes | IO[bytes]:
+async def _opened(found: StoredObject, chunks: AsyncIterator[bytes]) -> bytes | IO[bytes]:
     """Return an object's bytes, or a file that vanishes when it is closed."""
     if found.size <= IN_MEMORY:
         return b"".join([chunk async for chunk in chunks])
@@ -148,5 +149,5 @@ async def _opened(found: Described, chunks: AsyncIterator[bytes]) -> bytes | IO[
     return file
 
 
-async def _about(found: Described, _: AsyncIterator[bytes]) -> tuple[int, datetime]:
+async def _about(found: StoredObject, _: AsyncIterator[bytes]) -> tuple[int, datetime | None]:
     return found.size, found.modified

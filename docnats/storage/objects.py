@@ -4,63 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from docnats.config import OUTAGE_LIMIT
 from docnats.errors import StorageError
+from docnats.models import StoredObject, UnfinishedUpload
 from docnats.storage.content import BLOCK, Bytes, LocalFile, Outgoing, save
 from docnats.storage.patient import PatientStorage
-from docnats.storage.port import StoredObject, UnfinishedUpload
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = ["Described", "ObjectBucket", "ObjectStorage"]
+__all__ = ["ObjectBucket", "ObjectStorage"]
 
 T = TypeVar("T")
-
-
-class Described(Protocol):
-    """An object as its description tells; ``sha256`` is hexadecimal."""
-
-    @property
-    def name(self) -> str:
-        """Its key."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-    @property
-    def sha256(self) -> str:
-        """Hexadecimal."""
-
-    @property
-    def modified(self) -> datetime:
-        """When it was written, in UTC."""
-
-
-class Orphaned(Protocol):
-    """Chunks that belong to no object."""
-
-    @property
-    def name(self) -> str:
-        """Of the object they were meant for."""
-
-    @property
-    def upload_id(self) -> str:
-        """Names them."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that have arrived."""
-
-    @property
-    def last(self) -> datetime:
-        """When the last one arrived."""
 
 
 class ObjectBucket(Protocol):
@@ -73,12 +31,7 @@ class ObjectBucket(Protocol):
     async def __aenter__(self) -> Self:
         """Connect."""
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """Close the connection."""
 
     def another(self) -> ObjectBucket:
@@ -87,28 +40,28 @@ class ObjectBucket(Protocol):
     async def ensure(self) -> None:
         """Create it unless it exists."""
 
-    async def put(self, name: str, blocks: AsyncIterator[bytes | memoryview]) -> Described:
+    async def put(self, key: str, blocks: AsyncIterator[bytes | memoryview]) -> StoredObject:
         """Store an object, whole or not at all."""
 
     async def read(
         self,
-        name: str,
-        take: Callable[[Described, AsyncIterator[bytes]], Awaitable[T]],
+        key: str,
+        take: Callable[[StoredObject, AsyncIterator[bytes]], Awaitable[T]],
         bucket: str | None = None,
     ) -> T:
         """Return what ``take`` makes of an object; it may be called more than once."""
 
-    async def delete(self, objects: Iterable[str]) -> None:
-        """Delete objects; names without one are fine."""
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; keys without one are fine."""
 
-    async def find(self, prefix: str, bucket: str | None = None) -> Iterable[Described]:
-        """Return objects by prefix, in the order of their names."""
+    async def find(self, prefix: str, bucket: str | None = None) -> Iterable[StoredObject]:
+        """Return objects by prefix, in the order of their keys."""
 
-    async def orphans(self) -> Iterable[Orphaned]:
+    async def orphans(self) -> Iterable[UnfinishedUpload]:
         """Return chunks that belong to no object."""
 
-    async def discard(self, orphans: Iterable[tuple[str, str]]) -> None:
-        """Delete chunks by name and upload, unless they are an object by now."""
+    async def discard(self, orphans: Iterable[UnfinishedUpload]) -> None:
+        """Delete chunks, unless they are an object by now."""
 
 
 class ObjectStorage:
@@ -143,13 +96,8 @@ class ObjectStorage:
         await self._objects.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._objects.__aexit__(kind, error, trace)
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._objects.__aexit__(*exc_info)
 
     @property
     def bucket(self) -> str:
@@ -189,25 +137,25 @@ class ObjectStorage:
     async def put_file(self, key: str, path: Path) -> StoredObject:
         """Store a file, streamed from disk; OSError if it cannot be read."""
         content = await asyncio.to_thread(LocalFile, path)
-        return _stored(await self._objects.put(key, aiter(Outgoing(content))))
+        return await self._objects.put(key, aiter(Outgoing(content)))
 
     async def put_bytes(self, key: str, data: bytes) -> StoredObject:
         """Store bytes."""
-        return _stored(await self._objects.put(key, _blocks(data)))
+        return await self._objects.put(key, _blocks(data))
 
     async def get_file(self, key: str, path: Path, *, bucket: str | None = None) -> StoredObject:
         """Write an object to ``path``, streamed to disk, whole or not at all."""
 
-        async def take(found: Described, chunks: AsyncIterator[bytes]) -> StoredObject:
+        async def take(stored: StoredObject, chunks: AsyncIterator[bytes]) -> StoredObject:
             await save(_Pieces(chunks).read, path)
-            return _stored(found)
+            return stored
 
         return await self._objects.read(key, take, bucket)
 
     async def get_bytes(self, key: str, *, bucket: str | None = None) -> bytes:
         """Return an object's bytes."""
 
-        async def take(_: Described, chunks: AsyncIterator[bytes]) -> bytes:
+        async def take(_: StoredObject, chunks: AsyncIterator[bytes]) -> bytes:
             return b"".join([chunk async for chunk in chunks])
 
         return await self._objects.read(key, take, bucket)
@@ -226,27 +174,23 @@ class ObjectStorage:
 
     async def list(self, prefix: str, *, bucket: str | None = None) -> AsyncIterator[StoredObject]:
         """Iterate over the objects whose keys start with ``prefix``, in key order."""
-        for found in await self._objects.find(prefix, bucket):
-            yield StoredObject(found.name, found.size, modified=found.modified)
+        for stored in await self._objects.find(prefix, bucket):
+            yield stored
 
     async def unfinished(self) -> AsyncIterator[UnfinishedUpload]:
         """Iterate over uploads under way or cut short, as of their last sign of life."""
         for orphan in await self._objects.orphans():
-            yield UnfinishedUpload(orphan.name, orphan.upload_id, orphan.size, orphan.last)
+            yield orphan
 
     async def abort(self, uploads: Iterable[UnfinishedUpload]) -> None:
         """Give up uploads and delete their chunks."""
-        await self._objects.discard((upload.key, upload.upload_id) for upload in uploads)
+        await self._objects.discard(uploads)
 
 
 _NO_URLS = (
     "no presigned URL for {key}: the NATS Object Store has none. Use S3 for workers without "
     "credentials"
 )
-
-
-def _stored(found: Described) -> StoredObject:
-    return StoredObject(found.name, found.size, found.sha256, found.modified)
 
 
 async def _blocks(data: bytes) -> AsyncIterator[memoryview]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from docnats.errors import StorageError
-from docnats.models import utc_now
-from docnats.storage.port import Storage, StoredObject, UnfinishedUpload
+from docnats.models import StoredObject, UnfinishedUpload, utc_now
+from docnats.storage.port import Storage
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -211,7 +211,7 @@ class PatientStorage:
 
     def _is_back(self) -> None:
         if self._since is not None:
-            log.info("S3 is back after %.0f s", _clock() - self._since)
+            log.info("the storage is back after %.0f s", _clock() - self._since)
         self._since = self._given_up = None
 
 

@@ -3,55 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from docnats.models import StoredObject, UnfinishedUpload
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = ["Storage", "StoredObject", "UnfinishedUpload"]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """One object, as far as the call that returned it knows it.
-
-    Attributes
-    ----------
-    size : int
-        Bytes.
-    sha256 : str or None
-        Hexadecimal, of the bytes that were sent or received; None in a listing.
-    modified : datetime or None
-        When it was last written, in UTC; None when the store did not say.
-    """
-
-    key: str
-    size: int
-    sha256: str | None = None
-    modified: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UnfinishedUpload:
-    """An upload in parts that was begun and neither completed nor aborted.
-
-    Attributes
-    ----------
-    upload_id : str
-        Names it together with the key; there may be several of one key.
-    size : int
-        Bytes of the parts that have arrived: stored, paid for and not listed as an object.
-    begun : datetime
-        UTC.
-    """
-
-    key: str
-    upload_id: str
-    size: int
-    begun: datetime
+__all__ = ["Storage"]
 
 
 class Storage(Protocol):

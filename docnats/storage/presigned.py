@@ -14,12 +14,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from docnats.config import S3Config
 from docnats.errors import PlaceForbidden, StorageError, UrlRefused
+from docnats.models import StoredObject
 from docnats.storage.allowlist import Allowlist
 from docnats.storage.connection import seconds_allowed
 from docnats.storage.content import Bytes, Content, LocalFile, Outgoing, save
 from docnats.storage.failures import refusal, storage_error
 from docnats.storage.http import open_session
-from docnats.storage.port import StoredObject
 
 if TYPE_CHECKING:
     import aiohttp

@@ -13,12 +13,12 @@ from typing import IO, TYPE_CHECKING, Self, cast
 from botocore.exceptions import ClientError
 
 from docnats.config import OUTAGE_LIMIT, S3Config
+from docnats.models import StoredObject, UnfinishedUpload
 from docnats.storage.connection import ANY_REGION, Connection
 from docnats.storage.content import BLOCK, Bytes, Content, Hashed, LocalFile, Outgoing, save
 from docnats.storage.failures import code_of, refusal
 from docnats.storage.multipart import MultipartUpload
 from docnats.storage.patient import PatientStorage
-from docnats.storage.port import StoredObject, UnfinishedUpload
 from docnats.storage.unfinished import abort_upload, expire_uploads, unfinished_uploads
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from docnats.models import UnfinishedUpload
 from docnats.storage.connection import Connection
 from docnats.storage.failures import code_of
-from docnats.storage.port import UnfinishedUpload
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

@@ -194,7 +194,7 @@ class Worker:
     async def _listen_for_cancels(self) -> None:
         async for batch, job_id in self._bus.cancellations():
             for job in tuple(self._jobs.values()):
-                if job.message.batch == batch and job_id in (None, job.job_id):
+                if (job.message.batch, job.job_id) == (batch, job_id):
                     job.cancel()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Generic, TypeVar
@@ -21,7 +21,6 @@ from docnats.bus import (
     Why,
     schema,
 )
-from docnats.bus.entries import listed
 from docnats.errors import BusError, StateConflict, UnreadableMessage
 from docnats.models import (
     ArchivedBatch,
@@ -69,11 +68,11 @@ class FakeLease:
         self._bus = bus
         self._queued = queued
         self._lapsed = False
-        self.until = now() + bus.ack_wait
+        self.until = queued.free_at
 
     @property
     def lapsed(self) -> bool:
-        self._lapsed |= now() > self.until
+        self._lapsed |= now() >= self.until
         return self._lapsed
 
     def dead_letter(self, kind: str, reason: str) -> DeadLetter:
@@ -140,6 +139,7 @@ class FakeBus:
         self.ack_wait = ack_wait
         self.outage: float | None = None
         self.queue: dict[Key, Queued] = {}
+        self.waiting_pulls = 0
         self.records: dict[Key, StateEntry] = {}
         self.letters: dict[int, DeadLetter] = {}
         self._names = Names("fake")
@@ -161,7 +161,7 @@ class FakeBus:
         self._poisoned = Listeners[PoisonEntry]()
         self._progress = Listeners[PageProgress]()
         self._signers = Listeners[UrlRequest]()
-        self._cancels = Listeners[tuple[str, str | None]]()
+        self._cancels = Listeners[Key]()
 
     def patient(self) -> FakeBus:
         return self
@@ -207,9 +207,14 @@ class FakeBus:
         while not (leases := self._take(limit)) and now() < deadline:
             changed = self._changed
             free = [queued.free_at for queued in self._deliverable()]
-            with suppress(TimeoutError):
+            self.waiting_pulls += 1
+            try:
                 async with asyncio.timeout_at(min([deadline, *free])):
                     await changed.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self.waiting_pulls -= 1
         return leases
 
     def _take(self, limit: int) -> list[Lease]:
@@ -290,8 +295,8 @@ class FakeBus:
         for number in ids:
             self.letters.pop(number, None)
 
-    async def drop_queued(self, batch: str, job_ids: Iterable[str] | str | None = None) -> int:
-        wanted = None if job_ids is None else listed(job_ids)
+    async def drop_queued(self, batch: str, job_ids: Iterable[str] | None = None) -> int:
+        wanted = None if job_ids is None else set(job_ids)
         dropped = [
             key for key in self.queue if key[0] == batch and (wanted is None or key[1] in wanted)
         ]
@@ -306,21 +311,15 @@ class FakeBus:
         leased = sum(queued.attempt > 0 for queued in self.queue.values())
         return Backlog(pending=len(self.queue) - leased, leased=leased)
 
-    async def put_states(self, records: Iterable[JobRecord]) -> list[int]:
-        return [self._write(record) for record in records]
-
-    def _write(self, record: JobRecord) -> int:
+    async def update_state(self, record: JobRecord, revision: int) -> int:
+        known = self.records.get((record.batch, record.job_id))
+        if (known.revision if known else 0) != revision:
+            raise StateConflict(f"job {record.job_id}: written by somebody else")
         self._revision += 1
         entry = StateEntry(record, self._revision)
         self.records[record.batch, record.job_id] = entry
         self._watchers.tell(entry)
         return self._revision
-
-    async def update_state(self, record: JobRecord, revision: int) -> int:
-        known = self.records.get((record.batch, record.job_id))
-        if (known.revision if known else 0) != revision:
-            raise StateConflict(f"job {record.job_id}: written by somebody else")
-        return self._write(record)
 
     async def update_states(self, entries: Sequence[StateEntry]) -> list[int | None]:
         written: list[int | None] = []
@@ -346,10 +345,6 @@ class FakeBus:
                 entry = await changes.get()
                 if entry.record.batch == batch:
                     yield entry
-
-    async def delete_states(self, batch: str, job_ids: Iterable[str]) -> None:
-        for job_id in job_ids:
-            self.records.pop((batch, job_id), None)
 
     async def forget_batch(self, batch: str) -> None:
         for key in [key for key in self.records if key[0] == batch]:
@@ -402,13 +397,11 @@ class FakeBus:
                 if progress.batch == batch:
                     yield progress
 
-    async def broadcast_cancel(
-        self, batch: str, job_ids: Iterable[str] | str | None = None
-    ) -> None:
-        for job_id in [None] if job_ids is None else listed(job_ids):
+    async def broadcast_cancel(self, batch: str, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
             self._cancels.tell((batch, job_id))
 
-    async def cancellations(self) -> AsyncGenerator[tuple[str, str | None], None]:
+    async def cancellations(self) -> AsyncGenerator[tuple[str, str], None]:
         with self._cancels.listen() as told:
             while True:
                 yield await told.get()
@@ -458,6 +451,7 @@ class FakeBus:
         return set(self.foreign)
 
     async def round_trip(self) -> float:
+        await asyncio.sleep(0)
         return 0.0
 
 

@@ -14,6 +14,7 @@ from docnats.bus import NatsBus, StateEntry
 from docnats.models import JobState
 from docnats.names import Names
 from tests.cluster import Cluster, running_cluster
+from tests.job_table import write_new
 from tests.ports.test_bus import LIMIT, message, record
 
 NAMES = Names("default")
@@ -77,7 +78,7 @@ async def test_a_read_holds_what_was_written_before_on_whichever_copy_it_is_made
     lagging = await follower_of(cluster, bus, NAMES.states_stream)
     cluster.freeze(lagging)
     try:
-        await bus.put_states([record(position=i) for i in range(2000)])
+        await write_new(bus, [record(position=i) for i in range(2000)])
         reads = [asyncio.create_task(bus.states("b")) for _ in range(12)]
         watches = [asyncio.create_task(until_complete(bus)) for _ in range(12)]
         await asyncio.sleep(0.3)  # the more reads begin on the hung copy, the harder the test
@@ -102,9 +103,9 @@ async def test_a_read_does_not_wait_for_what_was_forgotten_meanwhile(bus: NatsBu
     """The newest record may be gone before the reader comes to it."""
     for _ in range(20):
         jobs = [record() for _ in range(3)]
-        await bus.put_states(jobs)
+        await write_new(bus, jobs)
         read = asyncio.create_task(bus.states("b"))
-        await bus.delete_states("b", [job.job_id for job in jobs])
+        await bus.forget_batch("b")
         assert len(await asyncio.wait_for(read, LIMIT)) <= 3
     assert await bus.states("b") == []
 
@@ -183,12 +184,12 @@ async def test_a_server_that_hangs_is_left_for_another(cluster: Cluster) -> None
         cluster.freeze(node)
         try:
             async with asyncio.timeout(PATIENCE):
-                (revision,) = await bus.put_states([job := record()])
+                (revision,) = await write_new(bus, [job := record()])
                 assert await anext(watch) == StateEntry(job, revision)
                 await bus.publish([sent := message()])
                 assert [lease.message for lease in await pull] == [sent]
                 while not heard.done():
-                    await other.broadcast_cancel("b")
+                    await other.broadcast_cancel("b", ["j"])
                     await asyncio.sleep(0.05)
             assert await cluster.node_of(bus) != node
         finally:
@@ -211,6 +212,6 @@ async def test_a_write_that_hung_in_a_server_does_not_undo_later_ones(cluster: C
             cluster.thaw(node)
         # What the server had of us when it hung, it does before it does anything new.
         last = await connected_to(cluster, node, opened)
-        await last.put_states([record("other")])
+        await write_new(last, [record("other")])
         await cluster.settled(last, NAMES.states_stream)
         assert await other.get_state("b", job.job_id) == StateEntry(done, written)

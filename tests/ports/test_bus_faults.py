@@ -31,9 +31,12 @@ from docnats.models import JobState, PageProgress
 from docnats.names import Names
 from docnats.stack.binaries import find_nats_server
 from tests.conftest import RestartableServer
+from tests.job_table import write_new
 from tests.ports.test_bus import (
     KEY,
     LIMIT,
+    begun_hearing,
+    begun_pull,
     message,
     poison,
     pull_all,
@@ -69,6 +72,12 @@ def names_of(bus: NatsBus) -> Names:
 async def crash(server: RestartableServer) -> None:
     await asyncio.to_thread(server.kill)
     await asyncio.to_thread(server.restart)
+
+
+async def noticed_outage(bus: NatsBus) -> None:
+    async with asyncio.timeout(LIMIT):
+        while bus.outage is None:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
 
 
 # --- reaching a server
@@ -263,7 +272,7 @@ async def test_two_namespaces_do_not_see_each_other(nats_config: NatsConfig) -> 
     async with NatsBus(nats_config) as bus, NatsBus(other_config) as other:
         await asyncio.gather(bus.ensure(), other.ensure())
         await bus.publish([message()])
-        await bus.put_states([record()])
+        await write_new(bus, [record()])
         assert await other.pull(1, 0.1) == []
         assert await other.states() == []
 
@@ -274,7 +283,7 @@ async def test_a_lease_is_counted_from_the_moment_it_was_asked_for(
     """A process that was stopped meanwhile cannot know how long a message lay there."""
     async with NatsBus(nats_config.but(ack_wait=1)) as bus:
         await bus.ensure()
-        pull = asyncio.create_task(bus.pull(1, LIMIT))
+        pull = await begun_pull(bus, 1, LIMIT)
         await asyncio.sleep(1.1)
         await bus.publish([message()])
         (lease,) = await pull
@@ -300,16 +309,13 @@ async def test_many_jobs_of_a_batch_are_dropped_and_cancelled_in_one_call(bus: N
     assert await bus.drop_queued("b", gone) == 599
     assert await bus.drop_queued("b", [*gone, kept]) == 1
     assert await bus.drop_queued("b", []) == 0
-    heard: set[str | None] = set()
     async with asyncio.timeout(LIMIT), aclosing(bus.cancellations()) as cancels:
-        first = asyncio.ensure_future(anext(cancels))
-        while not first.done():
-            await bus.broadcast_cancel("b", "first")
-            await asyncio.sleep(0.02)
+        first = await begun_hearing(bus, cancels)
         await bus.broadcast_cancel("b", gone)
+        heard = {(await first)[1]}
         while not heard.issuperset(gone):
             heard.add((await anext(cancels))[1])
-    assert heard - {"first"} == set(gone)
+    assert heard == set(gone)
 
 
 async def test_more_records_than_one_pull_brings_are_read_and_watched(
@@ -318,8 +324,10 @@ async def test_more_records_than_one_pull_brings_are_read_and_watched(
     """Also when their number is a multiple of it."""
     monkeypatch.setattr(bucket, "_WHAT_IS_THERE", bucket._Pull.of(10, 10, no_wait=True))
     jobs = [record() for _ in range(25)]
-    for some in jobs[:20], jobs:
-        written = dict(zip((job.job_id for job in some), await bus.put_states(some), strict=True))
+    written: dict[str, int] = {}
+    for some in jobs[:20], jobs[20:]:
+        revisions = await write_new(bus, some)
+        written |= zip((job.job_id for job in some), revisions, strict=True)
         assert {e.record.job_id: e.revision for e in await bus.states("b")} == written
         watched: dict[str, int] = {}
         async with asyncio.timeout(LIMIT), aclosing(bus.watch("b")) as entries:
@@ -398,7 +406,7 @@ async def test_an_update_whose_answer_was_lost_is_known_as_ones_own(
     lossy: tuple[NatsBus, Losses],
 ) -> None:
     bus, lost = lossy
-    (revision,) = await bus.put_states([job := record()])
+    (revision,) = await write_new(bus, [job := record()])
     running = job.but(state=JobState.RUNNING)
     lost.coming = 1
     written = await bus.update_state(running, revision)
@@ -448,8 +456,7 @@ async def test_when_no_answer_ever_comes_the_wait_is_bounded(
 async def test_a_waiting_pull_survives_a_crash_of_the_server(
     fragile: NatsBus, nats_server: RestartableServer
 ) -> None:
-    pull = asyncio.create_task(fragile.pull(1, 2 * LIMIT))
-    await asyncio.sleep(0.1)
+    pull = await begun_pull(fragile, 1, 2 * LIMIT)
     await crash(nats_server)
     await fragile.publish([sent := message()])
     (lease,) = await asyncio.wait_for(pull, LIMIT)
@@ -462,7 +469,7 @@ async def test_queue_leases_and_states_survive_a_crash_of_the_server(
     jobs = [message(), message()]
     await fragile.publish(jobs)
     lease = await pull_one(fragile)
-    (revision,) = await fragile.put_states([state := record()])
+    (revision,) = await write_new(fragile, [state := record()])
     await crash(nats_server)
     await lease.renew()
     await lease.ack()
@@ -477,9 +484,9 @@ async def test_what_is_asked_during_an_outage_is_done_after_it(
     await asyncio.to_thread(nats_server.kill)
     jobs = [message() for _ in range(50)]
     asked = asyncio.gather(
-        fragile.publish(jobs), fragile.put_states([record()]), fragile.announce(worker("w"))
+        fragile.publish(jobs), write_new(fragile, [record()]), fragile.announce(worker("w"))
     )
-    await asyncio.sleep(0.2)
+    await noticed_outage(fragile)
     assert not asked.done()
     await asyncio.to_thread(nats_server.restart)
     await asyncio.wait_for(asked, LIMIT)
@@ -490,9 +497,13 @@ async def test_what_is_asked_during_an_outage_is_done_after_it(
 async def test_a_crash_amid_ten_thousand_writes_loses_none(
     fragile: NatsBus, nats_server: RestartableServer
 ) -> None:
+    stream = names_of(fragile).states_stream
     jobs = [record(position=i) for i in range(10_000)]
-    writing = asyncio.create_task(fragile.put_states(jobs))
-    await asyncio.sleep(0.15)
+    writing = asyncio.create_task(write_new(fragile, jobs))
+    stored = 0
+    while not stored:
+        stored = (await api(fragile, f"STREAM.INFO.{stream}"))["state"]["messages"]
+    assert stored < 10_000
     await crash(nats_server)
     revisions = await asyncio.wait_for(writing, 2 * LIMIT)
     entries = {entry.record.position: entry for entry in await fragile.states("b")}
@@ -505,12 +516,12 @@ async def test_a_watch_gives_current_and_later_states_after_a_crash(
 ) -> None:
     one, two = record(), record()
     async with asyncio.timeout(2 * LIMIT), aclosing(fragile.watch("b")) as entries:
-        await fragile.put_states([one])
+        await write_new(fragile, [one])
         seen = [await anext(entries), await anext(entries)]
         assert None in seen
         following = asyncio.create_task(until(entries, two.job_id))
         await crash(nats_server)
-        await fragile.put_states([two])
+        await write_new(fragile, [two])
         found = await following
     assert None not in found, "the mark comes once"
     assert {entry.record.job_id for entry in found if entry} >= {one.job_id, two.job_id}
@@ -534,14 +545,16 @@ async def test_progress_and_cancels_are_heard_after_a_crash(
         aclosing(fragile.progress("b")) as progress,
         aclosing(fragile.cancellations()) as cancels,
     ):
-        heard = [asyncio.ensure_future(anext(it)) for it in (progress, cancels)]
-        await asyncio.sleep(0.1)
+        heard: list[asyncio.Future[Any]] = [
+            await begun_hearing(fragile, progress),
+            await begun_hearing(fragile, cancels),
+        ]
         await crash(nats_server)
         while not all(future.done() for future in heard):
             fragile.tell_progress(told)
-            await fragile.broadcast_cancel("b")
+            await fragile.broadcast_cancel("b", ["j"])
             await asyncio.sleep(0.02)
-        assert [future.result() for future in heard] == [told, ("b", None)]
+        assert [future.result() for future in heard] == [told, ("b", "j")]
 
 
 async def test_an_outage_is_waited_out_only_for_so_long(
@@ -590,7 +603,7 @@ async def test_a_frozen_server_is_not_waited_for_for_ever(nats_server: Restartab
             while psutil.Process(nats_server.pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             with pytest.raises(BusError, match=r"nobody at .* answered the state record of job"):
-                await bus.put_states([record()])
+                await write_new(bus, [record()])
         finally:
             nats_server.signal(signal.SIGCONT)
         assert await bus.round_trip() > 0
@@ -605,9 +618,7 @@ async def test_a_patient_call_waits_for_a_frozen_server_and_the_bus_calls_it_an_
         nats_server.signal(signal.SIGSTOP)
         try:
             writing = asyncio.create_task(bus.patient().update_state(job := record(), 0))
-            async with asyncio.timeout(LIMIT):
-                while bus.outage is None:  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(0.01)
+            await noticed_outage(bus)
             assert not writing.done()
         finally:
             nats_server.signal(signal.SIGCONT)
@@ -623,7 +634,7 @@ async def test_patient_calls_and_watches_outlast_what_others_do_not(
     async with NatsBus(config, outage_limit=10 * LIMIT) as bus:
         patient = bus.patient()
         assert bus.outage is None
-        (revision,) = await bus.put_states([job := record()])
+        (revision,) = await write_new(bus, [job := record()])
         async with aclosing(patient.watch("b")) as entries:
             assert [await anext(entries), await anext(entries)] == [StateEntry(job, revision), None]
             following = asyncio.ensure_future(anext(entries))
@@ -656,7 +667,7 @@ async def test_after_the_limit_patient_calls_and_watches_say_since_when_nats_is_
         async with aclosing(patient.watch("b")) as entries:
             assert await anext(entries) is None
             await asyncio.to_thread(nats_server.kill)
-            for waiting in anext(entries), patient.put_states([record()]):
+            for waiting in anext(entries), write_new(patient, [record()]):
                 with pytest.raises(BusError, match=r"lost at \d\d:\d\d:\d\d UTC and not back"):
                     await waiting
 
@@ -665,9 +676,9 @@ async def test_closing_during_an_outage_ends_at_once(nats_server: RestartableSer
     before = asyncio.all_tasks()
     async with NatsBus(nats_server.config) as bus:
         await bus.ensure()
-        waiting = asyncio.create_task(bus.pull(1, 600))
+        waiting = await begun_pull(bus, 1, 600)
         await asyncio.to_thread(nats_server.kill)
-        await asyncio.sleep(0.1)
+        await noticed_outage(bus)
     (outcome,) = await asyncio.wait_for(asyncio.gather(waiting, return_exceptions=True), LIMIT)
     assert isinstance(outcome, BusError)
     await asyncio.sleep(0)
@@ -689,7 +700,7 @@ async def test_workers_that_stop_announcing_themselves_are_forgotten(
 
 async def test_other_clients_may_read_the_state_bucket_as_a_kv_bucket(bus: NatsBus) -> None:
     """The state bucket is a plain NATS KV bucket, for tools and other languages."""
-    (revision,) = await bus.put_states([job := record()])
+    (revision,) = await write_new(bus, [job := record()])
     client: Client = (await bus._connection.link())._client
     bucket = await client.jetstream().key_value(names_of(bus).states_bucket)
     entry = await bucket.get(names_of(bus).state_key("b", job.job_id))
@@ -704,7 +715,7 @@ async def test_entries_nobody_understands_are_passed_over(
     names = names_of(bus)
     await bus._connection.ask(names.state_subject("b", "odd"), b"not a record")
     await bus._connection.ask(names.worker_subject("odd"), b"not a worker")
-    await bus.put_states([job := record()])
+    await write_new(bus, [job := record()])
     await bus.announce(worker("w"))
     assert [entry.record for entry in await bus.states("b")] == [job]
     assert [found.worker for found in await bus.workers()] == ["w"]
@@ -747,7 +758,7 @@ async def test_a_watch_whose_consumer_was_removed_begins_anew(bus: NatsBus) -> N
         assert await anext(entries) is None
         (consumer,) = (await api(bus, f"CONSUMER.NAMES.{stream}"))["consumers"]
         await api(bus, f"CONSUMER.DELETE.{stream}.{consumer}")
-        (revision,) = await bus.put_states([job := record()])
+        (revision,) = await write_new(bus, [job := record()])
         assert await anext(entries) == StateEntry(job, revision)
 
 
@@ -780,11 +791,11 @@ async def test_the_jobs_of_other_namespaces_are_known_by_their_ids(
 ) -> None:
     """Two installations may share a bucket: neither may take the other's objects for rubbish."""
     mine, theirs = record(), record()
-    await bus.put_states([mine])
+    await write_new(bus, [mine])
     other = nats_config.but(namespace=f"{nats_config.namespace}-other")
     async with NatsBus(other) as neighbour:
         await neighbour.ensure()
-        await neighbour.put_states([theirs])
+        await write_new(neighbour, [theirs])
         assert {mine.job_id, theirs.job_id} & await bus.foreign_jobs() == {theirs.job_id}
         assert {mine.job_id, theirs.job_id} & await neighbour.foreign_jobs() == {mine.job_id}
 

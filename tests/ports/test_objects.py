@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,22 +17,24 @@ from nats.js.object_store import ObjectStore
 
 from docnats.bus import NatsObjects
 from docnats.bus import objects as objects_module
-from docnats.bus.stored import Writing
+from docnats.bus.object_format import described
+from docnats.bus.stream import last_message, purge
 from docnats.config import NatsConfig
 from docnats.errors import ObjectMissing, StorageError
-from docnats.names import Names, ObjectNames, kept_in_nats, new_upload_id
-from docnats.stack.environment import nats_variables
+from docnats.models import UnfinishedUpload, utc_now
+from docnats.names import Names, ObjectNames, kept_in_nats
+from docnats.stack.environment import nats_variables, storage_variables
 from docnats.storage import ObjectStorage
 from docnats.storage.content import LocalFile, Outgoing
 from tests.conftest import RestartableServer
-from tests.ports.test_storage import BeginUpload, StoragePort, sha256, some_bytes
+from tests.ports.test_storage import BeginUpload, LeanTransfers, StoragePort, sha256, some_bytes
 
 MIB = 1024 * 1024
 
 
 @pytest_asyncio.fixture
 async def objects(nats_config: NatsConfig) -> AsyncIterator[NatsObjects]:
-    bucket = NatsObjects(nats_config, Names(nats_config.namespace).objects_bucket)
+    bucket = NatsObjects(nats_config)
     async with bucket:
         await bucket.ensure()
         yield bucket
@@ -43,7 +42,7 @@ async def objects(nats_config: NatsConfig) -> AsyncIterator[NatsObjects]:
 
 @asynccontextmanager
 async def opened(config: NatsConfig) -> AsyncIterator[ObjectStorage]:
-    bucket = NatsObjects(config, Names(config.namespace).objects_bucket)
+    bucket = NatsObjects(config)
     async with ObjectStorage(bucket, outage_limit=60) as storage:
         await storage.ensure_bucket()
         yield storage
@@ -65,31 +64,31 @@ async def other_client(config: NatsConfig, bucket: str) -> AsyncIterator[ObjectS
         await client.close()
 
 
-class Orphaning:
-    """Sends chunks and no description, as a writer that dies on the way."""
-
-    def __init__(self, objects: NatsObjects) -> None:
-        self._objects = objects
-
-    async def begin(self, key: str, size: int = 5 * MIB) -> str:
-        writing = Writing(ObjectNames(self._objects.bucket), key, new_upload_id())
-        await self._objects._send(writing, some_bytes(size))
-        return writing.upload_id
+async def begin_upload(objects: NatsObjects, key: str, size: int) -> None:
+    """Send chunks and no description, as a writer that dies on the way."""
+    await objects._writer(key).send(some_bytes(size))
 
 
-class TestObjectStorage(StoragePort):
+def begin_upload_on(storage: ObjectStorage) -> BeginUpload:
+    objects = storage._objects
+    assert isinstance(objects, NatsObjects)
+    return lambda key: begin_upload(objects, key, 5 * MIB)
+
+
+class TestObjectStorage(StoragePort, LeanTransfers):
+    most_memory = 120
+
+    @pytest.fixture
+    def variables(self, store: ObjectStorage, nats_config: NatsConfig) -> dict[str, str]:
+        return storage_variables(None) | nats_variables(nats_config)
+
     @pytest.fixture
     def storage(self, store: ObjectStorage) -> ObjectStorage:
         return store
 
     @pytest.fixture
     def begin_upload(self, storage: ObjectStorage) -> BeginUpload:
-        orphaning = Orphaning(storage._objects)  # type: ignore[arg-type]
-
-        async def begin(key: str) -> None:
-            await orphaning.begin(key)
-
-        return begin
+        return begin_upload_on(storage)
 
     async def test_it_says_that_it_has_no_presigned_urls(self, storage: ObjectStorage) -> None:
         for presigning in (storage.presign_get("k"), storage.presign_put("k")):
@@ -108,12 +107,7 @@ class TestObjectStorageOnACluster(StoragePort):
 
     @pytest.fixture
     def begin_upload(self, storage: ObjectStorage) -> BeginUpload:
-        orphaning = Orphaning(storage._objects)  # type: ignore[arg-type]
-
-        async def begin(key: str) -> None:
-            await orphaning.begin(key)
-
-        return begin
+        return begin_upload_on(storage)
 
 
 # --- the format
@@ -183,6 +177,23 @@ async def messages(objects: NatsObjects) -> int:
     return count
 
 
+async def upload_of(objects: NatsObjects, key: str) -> str:
+    """Return what names an object's chunks."""
+    names = ObjectNames(objects.bucket)
+    last = await last_message(objects._connection, names.stream, names.meta_subject(key))
+    found = described(names, last)
+    assert found is not None
+    return found.upload_id
+
+
+async def lose_chunks(objects: NatsObjects, key: str) -> str:
+    """Delete an object's chunks, as only a fault does; return their subject."""
+    names = ObjectNames(objects.bucket)
+    subject = names.chunks_subject(await upload_of(objects, key))
+    assert await purge(objects._connection, names.stream, [subject]) > 0
+    return subject
+
+
 async def failing(after: int) -> AsyncIterator[bytes]:
     for _ in range(after):
         yield some_bytes(MIB)
@@ -218,7 +229,7 @@ async def test_a_write_that_is_cancelled_leaves_nothing(objects: NatsObjects) ->
 
 
 async def test_a_writer_that_dies_leaves_chunks_that_are_no_object(objects: NatsObjects) -> None:
-    await Orphaning(objects).begin("k", MIB)
+    await begin_upload(objects, "k", MIB)
     store = ObjectStorage(objects)
     assert [found async for found in store.list("")] == []
     with pytest.raises(ObjectMissing):
@@ -234,8 +245,7 @@ async def test_chunks_that_became_an_object_meanwhile_are_not_deleted(
 ) -> None:
     store = ObjectStorage(objects)
     await store.put_bytes("k", b"x")
-    (found,) = await objects.find("k")
-    await objects.discard([("k", found.upload_id)])
+    await objects.discard([UnfinishedUpload("k", await upload_of(objects, "k"), 1, utc_now())])
     assert await store.get_bytes("k") == b"x"
 
 
@@ -283,10 +293,7 @@ async def test_damage_is_told_and_nothing_is_written(
 ) -> None:
     store = ObjectStorage(objects)
     await store.put_bytes("k", some_bytes(10))
-    (found,) = await objects.find("k")
-    names = ObjectNames(objects.bucket)
-    subject = names.chunks_subject(found.upload_id)
-    await objects._purge(names, [subject])
+    subject = await lose_chunks(objects, "k")
     (await objects._connection.ask(subject, b"0123456789")).json()
     with pytest.raises(StorageError, match="damaged") as caught:
         await store.get_file("k", tmp_path / "out")
@@ -300,10 +307,9 @@ async def test_lost_chunks_are_a_passing_fault_after_a_while(
 ) -> None:
     store = ObjectStorage(objects)
     await store.put_bytes("k", some_bytes(size))
-    (found,) = await objects.find("k")
-    names = ObjectNames(objects.bucket)
-    await objects._purge(names, [names.chunks_subject(found.upload_id)])
-    monkeypatch.setattr(objects._connection, "config", objects._config.but(request_timeout=0.3))
+    await lose_chunks(objects, "k")
+    hasty = objects._connection.config.but(request_timeout=0.3)
+    monkeypatch.setattr(objects._connection, "config", hasty)
     with pytest.raises(StorageError, match="chunks of it are missing") as caught:
         await store.get_bytes("k")
     assert caught.value.transient
@@ -375,10 +381,10 @@ async def test_many_objects_are_listed_from_their_descriptions(
     monkeypatch.setattr(objects_module, "SINGLY", 0)
     together = await objects.find("a/")
     # Not the times: nats-py rounds a nanosecond otherwise.
-    assert [(one.name, one.upload_id, one.revision) for one in together] == [
-        (one.name, one.upload_id, one.revision) for one in one_by_one
+    assert [(one.key, one.size, one.sha256) for one in together] == [
+        (one.key, one.size, one.sha256) for one in one_by_one
     ]
-    assert [one.name for one in together] == ["a/1", "a/2"]
+    assert [one.key for one in together] == ["a/1", "a/2"]
 
 
 async def test_pyarrow_reads_large_objects_and_closes_its_thread(
@@ -395,47 +401,3 @@ async def test_pyarrow_reads_large_objects_and_closes_its_thread(
     assert info.size == len(data)
     with pytest.raises(OSError, match="read here"):
         files.delete_file(f"{store.bucket}/k")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
-async def test_big_objects_need_little_memory(
-    store: ObjectStorage, tmp_path: Path, nats_config: NatsConfig
-) -> None:
-    """A 64 MiB object up and down, and 8 of 5 MiB at a time: < 120 MiB."""
-    for name, size in (("big", 64), ("small", 5)):
-        with (tmp_path / name).open("wb") as file:
-            file.truncate(size * MIB)
-    variables = nats_variables(nats_config)
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", TRANSFERS, tmp_path),
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    shown, errors = await asyncio.wait_for(child.communicate(), 120)
-    assert child.returncode == 0, errors.decode()
-    assert (tmp_path / "back").stat().st_size == 64 * MIB
-    peak = next(line for line in shown.decode().splitlines() if line.startswith("VmHWM"))
-    assert int(peak.split()[1]) < 120 * 1024, peak
-
-
-TRANSFERS = """
-import asyncio, sys
-from pathlib import Path
-from docnats.bus import NatsObjects
-from docnats.config import NatsConfig
-from docnats.names import Names
-from docnats.storage import ObjectStorage
-
-async def main(folder):
-    config = NatsConfig()
-    objects = NatsObjects(config, Names(config.namespace).objects_bucket)
-    async with ObjectStorage(objects) as storage:
-        await storage.put_file("big", folder / "big")
-        keys = [str(number) for number in range(8)]
-        await asyncio.gather(*(storage.put_file(key, folder / "small") for key in keys))
-        await storage.get_file("big", folder / "back")
-
-asyncio.run(main(Path(sys.argv[1])))
-print(Path("/proc/self/status").read_text())
-"""

@@ -22,6 +22,7 @@ from docnats.models import (
 )
 from docnats.reconcile import orphans, reconcile
 from tests.fakes.bus import FakeBus
+from tests.job_table import overwrite, write_new
 from tests.ports.test_bus import LIMIT, message, pull_one
 from tests.ports.test_dead_letters import bus, exhaust, put, words
 
@@ -62,7 +63,7 @@ class Dying:
 async def queue_a_job(bus: Bus) -> JobMessage:
     """Put a job on the queue, with its row."""
     sent = message(options={"password": "geheim", "ocr": False})
-    await bus.put_states([JobRecord.of(sent)])
+    await write_new(bus, [JobRecord.of(sent)])
     await bus.publish([sent])
     return sent
 
@@ -114,7 +115,7 @@ async def test_a_job_given_up_ends_as_a_failed_row_and_a_dead_letter(bus: Bus) -
 )
 async def test_a_message_that_makes_no_sense_ends_its_job(bus: Bus, data: bytes, kind: str) -> None:
     sent = message()
-    await bus.put_states([JobRecord.of(sent)])
+    await write_new(bus, [JobRecord.of(sent)])
     await put(bus, sent.batch, sent.request_id, data)
     assert await bus.pull(1, 0.1) == []
     await reconcile(bus)
@@ -154,7 +155,7 @@ async def test_a_job_that_has_ended_stays_as_it_is_and_leaves_no_letter(
 ) -> None:
     sent = await queue_a_job(bus)
     ended = JobRecord.of(sent).but(state=state)
-    await bus.put_states([ended])
+    await overwrite(bus, [ended])
     await exhaust(bus)
     await reconcile(bus)
     assert await row(bus, sent) == ended

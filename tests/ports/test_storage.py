@@ -17,7 +17,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -28,6 +28,7 @@ from docnats.config import S3Config
 from docnats.errors import ObjectMissing, StorageError, UrlRefused
 from docnats.models import utc_now
 from docnats.stack.binaries import S3Backend, S3Binary
+from docnats.stack.environment import s3_variables
 from docnats.storage import (
     PatientStorage,
     PresignedHttp,
@@ -213,6 +214,58 @@ class PresigningPort(StoragePort):
         assert list(tmp_path.iterdir()) == []
 
 
+class LeanTransfers:
+    """What a store on a server must do with big objects; subclasses say how one gets there."""
+
+    most_memory: ClassVar[int]
+    """MiB of a process that sends and gets them."""
+
+    @pytest.fixture
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables that lead to the bucket, which is there."""
+        raise NotImplementedError
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+    async def test_big_objects_need_little_memory(
+        self, variables: dict[str, str], tmp_path: Path
+    ) -> None:
+        """64 MiB up and down, and 8 uploads of 5 MiB at a time."""
+        for name, size in (("big", 64), ("small", 5)):
+            with (tmp_path / name).open("wb") as file:
+                file.truncate(size * MIB)
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", TRANSFERS, tmp_path),
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        shown, errors = await asyncio.wait_for(child.communicate(), 120)
+        assert child.returncode == 0, errors.decode()
+        assert (tmp_path / "back").stat().st_size == 64 * MIB
+        peak = next(line for line in shown.decode().splitlines() if line.startswith("VmHWM"))
+        assert int(peak.split()[1]) < self.most_memory * 1024, peak
+
+
+TRANSFERS = """
+import asyncio, sys
+from pathlib import Path
+from docnats.backends import storage_for
+from docnats.config import NatsConfig, ProcessingConfig, S3Config
+
+async def main(folder):
+    size = 5 * 1024 * 1024
+    s3 = S3Config(multipart_threshold=size, multipart_chunksize=size, max_concurrency=4)
+    async with storage_for(s3, NatsConfig(), ProcessingConfig()) as storage:
+        await storage.put_file("big", folder / "big")
+        keys = [str(number) for number in range(8)]
+        await asyncio.gather(*(storage.put_file(key, folder / "small") for key in keys))
+        await storage.get_file("big", folder / "back")
+
+asyncio.run(main(Path(sys.argv[1])))
+print(Path("/proc/self/status").read_text())
+"""
+
+
 def begin_upload_on(fake: FakeStorage) -> BeginUpload:
     async def begin(key: str) -> None:
         upload_id = str(len(fake.uploads))
@@ -284,7 +337,13 @@ async def unfinished(storage: S3Storage) -> list[str]:
     return [upload["Key"] for upload in answer.get("Uploads", [])]
 
 
-class TestS3Storage(PresigningPort):
+class TestS3Storage(PresigningPort, LeanTransfers):
+    most_memory = 160
+
+    @pytest.fixture
+    def variables(self, s3: S3Storage) -> dict[str, str]:
+        return s3_variables(s3._config)
+
     @pytest.mark.parametrize("detour", ["http://127.0.0.1:9/", "{endpoint}/no-such-bucket/"])
     async def test_what_fails_on_the_short_way_is_left_to_the_client(
         self, storage: S3Storage, detour: str, tmp_path: Path
@@ -543,54 +602,6 @@ class TestS3Storage(PresigningPort):
         with pytest.raises(UrlRefused):
             await http.put(urls[1], b"y")
         assert await s3.get_bytes("k") == b"x"
-
-    @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
-    async def test_big_files_need_little_memory(
-        self, s3: S3Storage, config: S3Config, tmp_path: Path
-    ) -> None:
-        """A 64 MiB upload in parts, 8 uploads of 5 MiB at a time, and a download: < 160 MiB."""
-        for name, size in (("big", 64), ("small", 5)):
-            with (tmp_path / name).open("wb") as file:
-                file.truncate(size * MIB)
-        secret = config.aws_secret_access_key
-        environment = {
-            **os.environ,
-            "S3_ENDPOINT_URL": str(config.endpoint_url),
-            "S3_BUCKET": config.bucket_name,
-            "AWS_ACCESS_KEY_ID": str(config.aws_access_key_id),
-            "AWS_SECRET_ACCESS_KEY": secret.get_secret_value() if secret else "",
-        }
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", TRANSFERS, tmp_path),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        shown, errors = await asyncio.wait_for(child.communicate(), 120)
-        assert child.returncode == 0, errors.decode()
-        assert (tmp_path / "back").stat().st_size == 64 * MIB
-        peak = next(line for line in shown.decode().splitlines() if line.startswith("VmHWM"))
-        assert int(peak.split()[1]) < 160 * 1024, peak
-
-
-TRANSFERS = """
-import asyncio, sys
-from pathlib import Path
-from docnats.config import S3Config
-from docnats.storage import S3Storage
-
-async def main(folder):
-    size = 5 * 1024 * 1024
-    config = S3Config(multipart_threshold=size, multipart_chunksize=size, max_concurrency=4)
-    async with S3Storage(config) as storage:
-        await storage.put_file("big", folder / "big")
-        keys = [str(number) for number in range(8)]
-        await asyncio.gather(*(storage.put_file(key, folder / "small") for key in keys))
-        await storage.get_file("big", folder / "back")
-
-asyncio.run(main(Path(sys.argv[1])))
-print(Path("/proc/self/status").read_text())
-"""
 
 
 async def test_a_server_killed_during_an_upload_is_a_passing_error(

@@ -13,6 +13,7 @@ from docnats.models import JobMessage, JobRecord, JobState, utc_now
 from docnats.names import raw_key
 from docnats.service import S3DocumentService, key_of
 from docnats.stack import LocalStack
+from tests.job_table import write_new
 from tests.pdfs import HTML_PAGE, text_pdf
 
 
@@ -186,7 +187,7 @@ async def queued(service: S3DocumentService, batch: str, count: int) -> list[Job
         )
         for position in range(count)
     ]
-    await service.bus.put_states(jobs)
+    await write_new(service.bus, jobs)
     await service.bus.publish(
         JobMessage(
             request_id=job.job_id,

@@ -22,6 +22,7 @@ from docnats.table import records_from_parquet, records_to_parquet
 from docnats.worker.claim import Claim, JobEnded
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
+from tests.job_table import write_new
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 TABLE, RECEIPT = "batches/default/b/jobs.parquet", "batches/default/b/receipt.json"
@@ -108,7 +109,7 @@ def record(job_id: str, state: JobState = JobState.DONE, **changes: object) -> J
 
 async def put(bus: FakeBus, storage: FakeStorage, *records: JobRecord) -> None:
     """Have jobs that ended, with their documents and results."""
-    await bus.put_states(records)
+    await write_new(bus, records)
     for job in records:
         if job.s3_key == raw_key(job.job_id):
             await place(storage, job.s3_key, b"1234")
@@ -473,7 +474,7 @@ def test_a_batch_of_another_namespace_has_other_keys() -> None:
 async def test_a_row_that_is_written_while_it_is_archived_is_not_brought_back(
     service: S3DocumentService, bus: FlakyBus, storage: WatchedStorage
 ) -> None:
-    (revision,) = await bus.put_states([job := record("one")])
+    (revision,) = await write_new(bus, [job := record("one")])
     await put(bus, storage)
     await service.archive("b")
     assert await bus.update_states([StateEntry(job, revision)]) == [None]

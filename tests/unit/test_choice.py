@@ -16,6 +16,7 @@ from docnats.service.choice import LONGEST_PROMPT
 from docnats.worker.known import ResultNotes
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
+from tests.job_table import overwrite
 
 DOCUMENT = {"a.pdf": b"A"}
 LLM = {"DOCNATS_LLM_BASE_URL": "http://127.0.0.1:9/v1", "DOCNATS_LLM_MODEL": "m"}
@@ -114,7 +115,7 @@ async def test_a_retry_asks_the_same_of_the_same_processor(
 ) -> None:
     await announce(bus, "pypdfium2", prompts="m")
     job = await sent(client, processor="pypdfium2", custom_prompt="Summarise")
-    await bus.put_states([job.but(state=JobState.FAILED)])
+    await overwrite(bus, [job.but(state=JobState.FAILED)])
     again = await client.retry([job])
     await asyncio.gather(*client._sending)
     (record,) = again.table.records()
@@ -146,7 +147,7 @@ async def done(
     for part in ("pages.parquet", "words.parquet", "document.json"):
         await storage.put_bytes(part_key(key, part), b"result")
     job = job.but(state=JobState.DONE, pages=3, pages_failed=0, result_key=key)
-    await bus.put_states([job])
+    await overwrite(bus, [job])
     notes = ResultNotes(bus, model)
     notes.add(message, job)
     await notes.flush()

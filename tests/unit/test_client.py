@@ -19,6 +19,7 @@ from docnats.service import Batch, S3DocumentClient
 from docnats.storage import StoredObject
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
+from tests.job_table import overwrite
 
 
 async def sent(
@@ -33,8 +34,8 @@ async def sent(
 async def ended(bus: FakeBus, job: JobRecord, state: JobState, **changes: Any) -> JobRecord:
     """Let a job end as if a worker had settled it."""
     job = job.but(state=state, **changes)
-    await bus.drop_queued(job.batch, job.job_id)
-    await bus.put_states([job])
+    await bus.drop_queued(job.batch, [job.job_id])
+    await overwrite(bus, [job])
     return job
 
 
@@ -152,7 +153,7 @@ async def test_cancelling_leaves_ended_jobs_as_they_are(
     client: S3DocumentClient, bus: FakeBus
 ) -> None:
     done, queued = await sent(client, {"a.pdf": b"A", "b.pdf": b"B"})
-    await bus.put_states([done.but(state=JobState.DONE)])
+    await overwrite(bus, [done.but(state=JobState.DONE)])
     await client.cancel([done, queued])
     states = [job.state for job in await client.jobs(done.batch)]
     assert states == [JobState.DONE, JobState.CANCELLED]
@@ -167,7 +168,7 @@ async def test_a_job_that_moves_on_while_it_is_cancelled_is_cancelled_all_the_sa
 
     async def overtaken(entries: Sequence[StateEntry]) -> list[int | None]:
         monkeypatch.setattr(bus, "update_states", update)
-        await bus.put_states([first.but(state=JobState.RUNNING), second.but(state=JobState.DONE)])
+        await overwrite(bus, [first.but(state=JobState.RUNNING), second.but(state=JobState.DONE)])
         return await update(entries)
 
     monkeypatch.setattr(bus, "update_states", overtaken)
@@ -254,7 +255,7 @@ async def test_following_ends_when_every_job_has(client: S3DocumentClient, bus: 
     following = asyncio.create_task(batch.follow(timeout=10))
     await asyncio.gather(*client._sending)
     for job in await client.jobs(batch.id):
-        await bus.put_states([job.but(state=JobState.DONE, pages=1)])
+        await overwrite(bus, [job.but(state=JobState.DONE, pages=1)])
     assert [job.state for job in (await following).records()] == [JobState.DONE] * 2
 
 
@@ -390,7 +391,7 @@ async def test_a_job_that_waits_for_another_worker_is_told_of_once(
     await asyncio.gather(*client._sending)
     jobs = await client.jobs(batch.id)
     told = "waits for a worker that offers the processor noop"
-    await bus.put_states([job.but(error_type=ErrorType.PROCESSOR, error=told) for job in jobs])
+    await overwrite(bus, [job.but(error_type=ErrorType.PROCESSOR, error=told) for job in jobs])
     following = asyncio.create_task(batch.follow(timeout=30))
     async with asyncio.timeout(30):
         while not caplog.records:  # noqa: ASYNC110 - the log tells nobody

@@ -22,6 +22,7 @@ from docnats.service.estimate import estimate_of
 from docnats.service.sources import Source
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
+from tests.job_table import overwrite
 from tests.simulation import (
     Corpus,
     Document,
@@ -169,7 +170,7 @@ async def settle(
     ended = [job.but(finished_at=now, result_key=result_key(job.job_id), **done) for job in jobs]
     for job in ended:
         await storage.put_bytes(result_part(job.job_id, "words.parquet"), b"x" * 500)
-    await bus.put_states(ended)
+    await overwrite(bus, ended)
     await canary.batch.follow()
     return ended
 

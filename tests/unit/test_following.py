@@ -20,6 +20,7 @@ from docnats.notebook.session import Session
 from docnats.service import Batch
 from docnats.table import JobTable
 from tests.fakes.bus import FakeBus
+from tests.job_table import overwrite, write_new
 
 pytestmark = pytest.mark.usefixtures("interruptible")
 
@@ -51,7 +52,7 @@ def batch(session: Session, *states: JobState, bus: FakeBus | None = None) -> Ba
     bus = bus or FakeBus()
     table = JobTable("b")
     made = records(*states)
-    for record, revision in zip(made, session.run(bus.put_states(made)), strict=True):
+    for record, revision in zip(made, session.run(write_new(bus, made)), strict=True):
         table.apply(record, revision)
     return Batch(bus, table)
 
@@ -82,7 +83,7 @@ def test_without_waiting_it_returns_at_once_and_goes_on(session: Session) -> Non
     table = follow(session, followed, wait=False, progress="none")
     assert list(table.state) == ["queued"]
     (call,) = session._calls
-    session.run(bus.put_states([records(JobState.DONE)[0]]))
+    session.run(overwrite(bus, [records(JobState.DONE)[0]]))
     session.wait(call)
     assert followed.table.finished
 
@@ -99,7 +100,7 @@ def test_an_interrupt_leaves_the_batch_going_on_and_says_how_to_get_back(session
     assert "docnats.attach('b', wait=True)" in message
     assert "docnats.jobs('b').docnats.cancel()" in message
     (call,) = session._calls
-    session.run(bus.put_states(records(*[JobState.DONE] * 3)))
+    session.run(overwrite(bus, records(*[JobState.DONE] * 3)))
     session.wait(call)
     assert followed.table.finished
 
@@ -112,7 +113,7 @@ def test_an_interrupt_can_cancel_the_jobs(
 
     async def cancel(jobs: list[JobRecord]) -> int:
         cancelled.extend(job.job_id for job in jobs)
-        await bus.put_states(records(JobState.CANCELLED))
+        await overwrite(bus, records(JobState.CANCELLED))
         return 1
 
     monkeypatch.setattr(session, "service", lambda: SimpleNamespace(cancel=cancel))

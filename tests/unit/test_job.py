@@ -30,6 +30,7 @@ from docnats.worker.retries import RETRIES, Pause
 from docnats.worker.transfer import Transfer
 from tests.fakes.bus import FakeBus, FakeLease
 from tests.fakes.storage import FakePresignedHttp, FakeStorage
+from tests.job_table import overwrite, write_new
 
 DOCUMENT = b"%PDF-1.7 a document"
 JOB, AGAIN = "j1", "j2"
@@ -88,20 +89,17 @@ class World:
     async def submit(self, state: JobState = JobState.QUEUED, **record: Any) -> None:
         await self.storage.ensure_bucket()
         await self.storage.put_bytes(raw_key(JOB), DOCUMENT)
-        await self.bus.put_states(
-            [
-                JobRecord(
-                    job_id=JOB,
-                    batch="b",
-                    filename="a.pdf",
-                    state=state,
-                    s3_bucket="documents",
-                    s3_key=raw_key(JOB),
-                    submitted_at=utc_now(),
-                    **record,
-                )
-            ]
+        job = JobRecord(
+            job_id=JOB,
+            batch="b",
+            filename="a.pdf",
+            state=state,
+            s3_bucket="documents",
+            s3_key=raw_key(JOB),
+            submitted_at=utc_now(),
+            **record,
         )
+        await write_new(self.bus, [job])
         await self.bus.publish([self.message])
 
     async def pull(self) -> Lease:
@@ -218,7 +216,7 @@ async def test_a_job_without_trouble_costs_one_read_and_two_writes(
     world = World()
     await world.submit()
     asked: list[str] = []
-    for name in ("get_state", "update_state", "put_states", "put_poison", "remove_poison"):
+    for name in ("get_state", "update_state", "put_poison", "remove_poison"):
         call = getattr(world.bus, name)
 
         async def counted(*args: Any, name: str = name, call: Any = call) -> Any:
@@ -716,7 +714,7 @@ async def resubmit(world: World, **message: Any) -> None:
     world.pool.act = None
     world.message = world.message.but(request_id=AGAIN, **message)
     entry = world.bus.records["b", JOB]
-    await world.bus.put_states([entry.record.but(job_id=AGAIN, state=JobState.QUEUED, attempt=0)])
+    await write_new(world.bus, [entry.record.but(job_id=AGAIN, state=JobState.QUEUED, attempt=0)])
     await world.bus.publish([world.message])
 
 
@@ -765,7 +763,7 @@ async def test_a_job_is_not_stopped_by_what_it_found_out_itself() -> None:
     await world.submit()
     await world.work()
     entry = world.bus.records["b", JOB]
-    await world.bus.put_states([entry.record.but(state=JobState.RUNNING)])
+    await overwrite(world.bus, [entry.record.but(state=JobState.RUNNING)])
     await world.bus.publish([world.message])
     world.pool.act = None
     assert (await world.work()).state is JobState.DONE

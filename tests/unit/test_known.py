@@ -15,6 +15,7 @@ from docnats.service import S3DocumentClient, S3DocumentService
 from docnats.worker.known import ResultNotes
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
+from tests.job_table import overwrite
 
 PROCESSOR = "docling-parse"
 
@@ -55,7 +56,7 @@ async def done(
     for part in RESULT_PARTS:
         await storage.put_bytes(part_key(key, part), b"result")
     job = job.but(state=JobState.DONE, pages=3, pages_failed=0, result_key=key)
-    await bus.put_states([job])
+    await overwrite(bus, [job])
     notes = ResultNotes(bus)
     notes.add(message, job)
     await notes.flush()
@@ -188,11 +189,8 @@ async def test_a_job_cancelled_meanwhile_stays_cancelled_and_costs_the_first_one
     look_up = bus.known_results
 
     async def cancelled_meanwhile(keys: list[str]) -> list[Any]:
-        await bus.put_states(
-            e.record.but(state=JobState.CANCELLED)
-            for e in await bus.states()
-            if e.record.state is JobState.UPLOADING
-        )
+        waiting = [e.record for e in await bus.states() if e.record.state is JobState.UPLOADING]
+        await overwrite(bus, [job.but(state=JobState.CANCELLED) for job in waiting])
         return await look_up(keys)
 
     monkeypatch.setattr(bus, "known_results", cancelled_meanwhile)

@@ -20,6 +20,7 @@ from docnats.service import LeftoverKind, S3DocumentService
 from docnats.storage import UnfinishedUpload
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
+from tests.job_table import write_new
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -58,7 +59,7 @@ async def test_what_no_job_needs_is_found_and_deleted_only_on_request(
     service: S3DocumentService, bus: FakeBus, storage: FakeStorage
 ) -> None:
     done = record("done", JobState.DONE)
-    await bus.put_states([done, record("failed", JobState.FAILED)])
+    await write_new(bus, [done, record("failed", JobState.FAILED)])
     put(storage, done.s3_key, *results("done"), raw_key("failed"))
     put(storage, raw_key("lost"), *results("lost"), *results("failed"))
     put(storage, probe := probe_key())
@@ -91,7 +92,7 @@ async def test_what_no_job_needs_is_found_and_deleted_only_on_request(
 async def test_what_an_active_job_uses_is_left_alone(
     service: S3DocumentService, bus: FakeBus, storage: FakeStorage, state: JobState
 ) -> None:
-    await bus.put_states([record("j", state)])
+    await write_new(bus, [record("j", state)])
     put(storage, raw_key("j"), *results("j"))
     storage.uploads = [upload(raw_key("j")), upload(result_part("j", "words.parquet"))]
     assert await found(service) == {}
@@ -152,13 +153,14 @@ async def test_the_document_of_a_job_that_was_never_sent_is_found_unless_it_was_
     service: S3DocumentService, bus: FakeBus, storage: FakeStorage
 ) -> None:
     unsent = {"error_type": ErrorType.NOT_SENT}
-    await bus.put_states(
+    await write_new(
+        bus,
         [
             record("unsent", JobState.FAILED, **unsent),
             record("retried", JobState.FAILED, **unsent),
             record("again", JobState.DONE, s3_key=raw_key("retried")),
             record("in-place", JobState.FAILED, s3_key=raw_key("original"), **unsent),
-        ]
+        ],
     )
     put(storage, raw_key("unsent"), raw_key("retried"), raw_key("original"))
     assert await found(service) == {raw_key("unsent"): "its job was never sent"}
@@ -167,7 +169,7 @@ async def test_the_document_of_a_job_that_was_never_sent_is_found_unless_it_was_
 async def test_a_document_that_another_job_reads_stays_when_its_own_job_is_unknown(
     service: S3DocumentService, bus: FakeBus, storage: FakeStorage
 ) -> None:
-    await bus.put_states([record("again", JobState.CANCELLED, s3_key=raw_key("first"))])
+    await write_new(bus, [record("again", JobState.CANCELLED, s3_key=raw_key("first"))])
     put(storage, raw_key("first"))
     assert await found(service) == {}
 
@@ -191,7 +193,7 @@ async def test_what_docnats_did_not_make_is_never_touched(
     service: S3DocumentService, bus: FakeBus, storage: FakeStorage
 ) -> None:
     theirs = ["mine.pdf", "raw/a/b.pdf", "raw/a.txt", "processed/loose", "rawer/a.pdf", "health"]
-    await bus.put_states([record("j", JobState.DONE)])
+    await write_new(bus, [record("j", JobState.DONE)])
     put(storage, *theirs, raw_key("lost"), *results("j"))
     storage.uploads = [upload("mine.pdf"), upload("raw/a/b.pdf")]
     await service.gc(delete=True)
@@ -212,7 +214,7 @@ async def test_a_bucket_full_of_strangers_is_not_emptied(
     service: S3DocumentService, bus: FakeBus, storage: FakeStorage
 ) -> None:
     """The wrong NATS_URL must not cost anybody's data."""
-    await bus.put_states([record("elsewhere", JobState.DONE)])
+    await write_new(bus, [record("elsewhere", JobState.DONE)])
     put(storage, *(raw_key(str(i)) for i in range(5)))
     assert len(await found(service)) == 5
     with pytest.raises(ConfigError, match=r"nothing deleted: .* Check NATS_URL"):

@@ -75,7 +75,6 @@ def test_the_subjects_of_a_job_are_what_the_documents_promise() -> None:
     assert n.states_stream == "KV_docnats-default-states"
     assert n.progress_subject("b", "j") == "docnats.default.progress.b.j"
     assert n.cancel_subject("b", "j") == "docnats.default.cancel.b.j"
-    assert n.cancel_subject("b") == "docnats.default.cancel.b"
 
 
 @settings(deadline=None)
@@ -141,6 +140,7 @@ def test_no_subject_is_made_of_what_is_no_token(bad: str) -> None:
         n.state_key,
         n.state_subject,
         n.progress_subject,
+        n.cancel_subject,
         n.sign_subject,
     ):
         for ids in (bad, "j"), ("b", bad):
@@ -151,17 +151,14 @@ def test_no_subject_is_made_of_what_is_no_token(bad: str) -> None:
         n.batch_states_filter,
         n.batch_progress_filter,
         n.worker_subject,
-        n.cancel_subject,
     ):
         with pytest.raises(ConfigError, match="1 to 64 characters"):
             of_one(bad)
 
 
 @settings(deadline=None)
-@given(tokens, tokens, st.none() | tokens)
-def test_a_cancel_subject_tells_its_batch_and_job(
-    namespace: str, batch: str, job: str | None
-) -> None:
+@given(tokens, tokens, tokens)
+def test_a_cancel_subject_tells_its_batch_and_job(namespace: str, batch: str, job: str) -> None:
     n = Names(namespace)
     subject = n.cancel_subject(batch, job)
     assert matches(n.cancels_filter, subject)

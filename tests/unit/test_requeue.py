@@ -15,6 +15,7 @@ from docnats.reconcile import reconcile
 from docnats.service import S3DocumentService
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
+from tests.job_table import write_new
 from tests.ports.test_bus import message
 
 PASSWORD = "geheim"  # noqa: S105 - no password of anything
@@ -30,7 +31,7 @@ async def give_up(bus: FakeBus, storage: FakeStorage, **changes: object) -> JobM
     """Let a job with a document in S3 end among the dead letters."""
     sent = message(s3_bucket=storage.bucket, **changes)
     await storage.put_bytes(sent.s3_key, b"%PDF")
-    await bus.put_states([JobRecord.of(sent)])
+    await write_new(bus, [JobRecord.of(sent)])
     await bus.publish([sent])
     while leases := await bus.pull(10, 0):
         for lease in leases:

@@ -20,6 +20,7 @@ from docnats.reconcile.process import is_gone
 from docnats.service import S3DocumentClient, presence
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
+from tests.job_table import overwrite, write_new
 
 ELSEWHERE = {"host": "elsewhere", "pid": 1, "machine": "another", "born": ""}
 
@@ -54,7 +55,7 @@ async def left_by(bus: FakeBus, sender: SenderInfo) -> None:
     """Leave what a sender leaves that dies in the middle: 0 and 1 are told, 2 and 3 are not."""
     await bus.enlist(sender)
     jobs = [record(0, JobState.QUEUED), record(1), record(2), record(3)]
-    await bus.put_states(jobs)
+    await write_new(bus, jobs)
     await bus.publish(map(message, jobs[:2]))
 
 
@@ -131,7 +132,7 @@ async def test_a_message_published_while_its_row_is_settled_changes_nothing(
         monkeypatch.setattr(bus, "queued", queued)
         found = await queued(batch)
         await bus.publish([message(record(2))])
-        await bus.put_states([record(1, JobState.RUNNING)])
+        await overwrite(bus, [record(1, JobState.RUNNING)])
         return found
 
     monkeypatch.setattr(bus, "queued", overtaken)
@@ -343,7 +344,7 @@ async def test_a_row_that_was_never_told_of_is_not_taken_by_mistake(bus: FakeBus
     """Settling is a compare-and-set: what changed since it was read is left as it is."""
     await left_by(bus, dead_process())
     entry = bus.records["b", "j3"]
-    await bus.put_states([entry.record.but(state=JobState.CANCELLED)])
+    await overwrite(bus, [entry.record.but(state=JobState.CANCELLED)])
     assert await bus.update_states([StateEntry(entry.record, entry.revision)]) == [None]
     await reconcile(bus)
     assert await states(bus) == ["queued", "queued", "not_sent", "cancelled"]

@@ -20,6 +20,7 @@ from docnats.storage import Allowlist, expired
 from docnats.worker.transfer import Transfer
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakePresignedHttp, FakeStorage
+from tests.job_table import write_new
 
 OLD = "&X-Amz-Date=20200101T000000Z&X-Amz-Expires=60"
 PLACES = Allowlist(S3Config(endpoint_url="http://memory", bucket_name="documents"))
@@ -125,7 +126,7 @@ async def test_a_worker_goes_on_with_fresh_urls(
     known: bool,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    await bus.put_states([record()])
+    await write_new(bus, [record()])
     job = message(await old_urls(storage) if known else REFUSED_URLS)
     await transfer.fetch(job, tmp_path / "got.pdf")
     assert (tmp_path / "got.pdf").read_bytes() == b"%PDF-1.7"
@@ -184,7 +185,7 @@ async def test_a_job_without_urls_gets_some(
     bus: FakeBus, storage: FakeStorage, transfer: Transfer, tmp_path: Path
 ) -> None:
     """Submitted without presign, before there were workers without credentials."""
-    await bus.put_states([record()])
+    await write_new(bus, [record()])
     await transfer.fetch(message(JobUrls()), tmp_path / "got.pdf")
     await transfer.store(message(JobUrls()), DOCUMENT, b"{}")
     assert await storage.get_bytes(result_part("j", DOCUMENT)) == b"{}"
@@ -208,7 +209,7 @@ async def test_a_client_signs_only_for_live_jobs_and_their_own_documents(
     known: list[JobRecord],
     why: str,
 ) -> None:
-    await bus.put_states(known)
+    await write_new(bus, known)
     urls = await bus.ask_for_urls("b", "j")
     assert urls is not None
     assert why in (urls.refused or "")
@@ -222,7 +223,7 @@ async def test_a_client_signs_for_documents_that_it_submitted_in_place(
     bus: FakeBus, signer: Signer
 ) -> None:
     job = record(s3_bucket="library", s3_key="papers/a.pdf")
-    await bus.put_states([job])
+    await write_new(bus, [job])
     signer.vouch_for([job])
     urls = await bus.ask_for_urls("b", "j")
     assert urls is not None
@@ -233,7 +234,7 @@ async def test_documents_in_buckets_named_for_it_are_signed_for(
     bus: FakeBus, storage: FakeStorage, signer: Signer
 ) -> None:
     storage.readable = ("documents", "library")
-    await bus.put_states([record(s3_bucket="library", s3_key="papers/a.pdf")])
+    await write_new(bus, [record(s3_bucket="library", s3_key="papers/a.pdf")])
     urls = await bus.ask_for_urls("b", "j")
     assert urls is not None
     assert urls.s3_url == "http://memory/library/papers/a.pdf?allows=GET"

@@ -15,6 +15,7 @@ from docnats.names import raw_key
 from docnats.parsing import RangeResult
 from docnats.worker import Worker, retries
 from docnats.worker.retries import RETRIES, Pause, retry_delay
+from tests.job_table import write_new
 from tests.unit.test_job import DOCUMENT, JOB, ScriptedPool, World, hang, pages, raising
 
 
@@ -42,7 +43,7 @@ async def more_jobs(world: World, count: int) -> None:
     for job_id in ids:
         await world.storage.put_bytes(raw_key(job_id), DOCUMENT)
     record = entry.record.but(state=JobState.QUEUED, attempt=0)
-    await world.bus.put_states([record.but(job_id=job_id) for job_id in ids])
+    await write_new(world.bus, [record.but(job_id=job_id) for job_id in ids])
     message = world.message
     await world.bus.publish(
         [message.but(request_id=job_id, s3_key=raw_key(job_id)) for job_id in ids]
