@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -21,13 +21,6 @@ from docnats.stack.supervisor.child import FIRST_PAUSE
 SLEEPER = Command(("sleep", "1000"), {"PATH": os.defpath}, Path("/"))
 
 Eventually = Callable[..., None]
-
-
-@pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    supervisor = Supervisor.launch(tmp_path)
-    yield supervisor
-    supervisor.close()
 
 
 def shell(script: str) -> Command:

@@ -23,13 +23,6 @@ Eventually = Callable[..., None]
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    supervisor = Supervisor.launch(tmp_path)
-    yield supervisor
-    supervisor.close()
-
-
-@pytest.fixture
 def other(supervisor: Supervisor) -> Iterator[Supervisor]:
     """Another user of the same stack."""
     other = Supervisor(supervisor.address)
