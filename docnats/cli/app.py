@@ -89,11 +89,6 @@ def _level(config: ProcessingConfig, usual: int) -> int:
     return logging.DEBUG if config.debug else usual
 
 
-def _log_what_is_done() -> None:
-    if logging.getLogger("docnats").level > logging.INFO:
-        logging.getLogger("docnats").setLevel(logging.INFO)
-
-
 @app.command(epilog=EPILOG)
 def demo(
     paths: Annotated[
@@ -207,7 +202,7 @@ def signer() -> None:
 
     from docnats.service.signing import run_signer
 
-    _log_what_is_done()
+    log_to_stderr(TelemetryConfig().log_format, _level(ProcessingConfig(), logging.INFO))
     asyncio.run(run_signer())
 
 

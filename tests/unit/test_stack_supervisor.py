@@ -230,10 +230,10 @@ def test_nothing_is_started_again_once_the_end_has_begun(
     ).log
     eventually(log.read_text)
     eventually(lambda: (supervisor.process("broken").restart_in or 0) > FIRST_PAUSE)
-    restarts = supervisor.process("broken").restarts
-    supervisor._ask("shutdown")
+    os.kill(supervisor.status().pid, signal.SIGTERM)
+    eventually(lambda: supervisor.process("slow").stopped)
     process = supervisor.process("broken")
-    assert (process.restarts, process.restart_in) == (restarts, None)
+    assert (process.running, process.restart_in) == (False, None)
     supervisor.close()
 
 
@@ -351,15 +351,6 @@ def test_the_supervisor_stays_for_the_second_user(tmp_path: Path) -> None:
     first.close()
     after = second.status()
     assert (after.pid, after.users) == (before.pid, 1)
-    second.close()
-
-
-def test_a_shutdown_ends_it_for_all_users(tmp_path: Path) -> None:
-    first = Supervisor.launch(tmp_path)
-    second = Supervisor(first.address)
-    first.shut_down()
-    with pytest.raises(StackError, match="start a new"):
-        second.processes()
     second.close()
 
 

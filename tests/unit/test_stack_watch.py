@@ -218,7 +218,7 @@ class TestWatch:
         self, tmp_path: Path, nats_config: NatsConfig, workers: Workers, eventually: Eventually
     ) -> None:
         supervisor = Supervisor.launch(tmp_path)
-        supervisor.shut_down()
+        supervisor.close()
         with pytest.raises(StackError):
             supervisor.status()
         watch = Watch(Inspection(supervisor, workers, None), nats_config)
