@@ -65,6 +65,9 @@ def scans_and_texts(rng: random.Random) -> Document:
     return _document(rng, pages, pages * rng.lognormvariate(8.3, 0.5))
 
 
+CORPORA: list[Corpus] = [letters, reports, found_on_the_web, scans_and_texts]
+
+
 def _document(rng: random.Random, pages: float, size: float, speed: float = 1) -> Document:
     """Return one whose pages take more or less time than others, by 70 % on real PDFs."""
     seconds = PAGE_SECONDS * rng.lognormvariate(-0.2, 0.65) / speed

@@ -1,4 +1,4 @@
-"""How a program under another Python is told what to do, and where Redis comes from."""
+"""How a program under another Python is told what to do, and its Redis and workers."""
 
 from __future__ import annotations
 
@@ -66,6 +66,22 @@ def redis_server() -> Iterator[str]:
         finally:
             server.terminate()
             server.wait(30)
+
+
+@contextmanager
+def workers(command: list[str], count: int = 1) -> Iterator[None]:
+    """Run worker processes that import this folder's programs."""
+    folder = Path(__file__).parent
+    started = [
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) for _ in range(count)
+    ]
+    try:
+        yield
+    finally:
+        for worker in started:
+            worker.terminate()
+        for worker in started:
+            worker.wait(30)
 
 
 def _binary() -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import os
 import sys
-from os import environ
-from pathlib import Path
 
 from arq import create_pool
 from arq.connections import RedisSettings
-from serving import redis_server, serve
+from serving import redis_server, serve, workers
 
 SOCKET = "DOCNATS_BENCHMARK_REDIS"
 
@@ -24,7 +22,7 @@ class WorkerSettings:
     """What the worker runs."""
 
     functions = (no_op,)
-    redis_settings = RedisSettings(unix_socket_path=environ.get(SOCKET))
+    redis_settings = RedisSettings(unix_socket_path=os.environ.get(SOCKET))
 
 
 async def enqueue_and_wait(pool: object, jobs: int) -> None:
@@ -37,14 +35,8 @@ async def enqueue_and_wait(pool: object, jobs: int) -> None:
 def main() -> None:
     """Start Redis and a worker, and serve."""
     with redis_server() as socket, asyncio.Runner() as runner:
-        command = [sys.executable, "-m", "arq", "with_arq.WorkerSettings"]
-        worker = subprocess.Popen(
-            command,
-            cwd=Path(__file__).parent,
-            env=environ | {SOCKET: socket},
-            stdout=subprocess.DEVNULL,
-        )
-        try:
+        os.environ[SOCKET] = socket
+        with workers([sys.executable, "-m", "arq", "with_arq.WorkerSettings"]):
             pool = runner.run(create_pool(RedisSettings(unix_socket_path=socket)))
 
             def run(jobs: int) -> None:
@@ -52,9 +44,6 @@ def main() -> None:
 
             run(1)
             serve(run, "arq", "redis-server")
-        finally:
-            worker.terminate()
-            worker.wait(30)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 from celery import Celery, group
-from serving import redis_server, serve
+from serving import redis_server, serve, workers
 
 URL = "DOCNATS_BENCHMARK_REDIS"
 app = Celery("with_celery")
@@ -30,12 +28,7 @@ def main() -> None:
         os.environ[URL] = socket
         app.conf.broker_url = app.conf.result_backend = f"redis+socket://{socket}"
         command = [sys.executable, "-m", "celery", "-A", "with_celery", "worker"]
-        worker = subprocess.Popen(
-            [*command, "--concurrency", sys.argv[1], "--loglevel", "WARNING"],
-            cwd=Path(__file__).parent,
-            stdout=subprocess.DEVNULL,
-        )
-        try:
+        with workers([*command, "--concurrency", sys.argv[1], "--loglevel", "WARNING"]):
 
             def run(jobs: int) -> None:
                 tasks = [no_op.s(number) for number in range(jobs)]
@@ -44,9 +37,6 @@ def main() -> None:
 
             run(1)
             serve(run, "celery", "redis-server")
-        finally:
-            worker.terminate()
-            worker.wait(30)
 
 
 if __name__ == "__main__":

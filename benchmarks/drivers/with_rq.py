@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 from redis import Redis
 from rq import Queue
-from serving import redis_server, serve
+from serving import redis_server, serve, workers
 
 POLL_SECONDS = 0.05
 
@@ -24,11 +22,7 @@ def main() -> None:
     with redis_server() as socket:
         command = [sys.executable, "-m", "rq.cli", "worker", "--quiet"]
         command += ["--url", f"unix://{socket}", "--worker-class", sys.argv[2]]
-        workers = [
-            subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL)
-            for _ in range(int(sys.argv[1]))
-        ]
-        try:
+        with workers(command, int(sys.argv[1])):
             queue = Queue(connection=Redis(unix_socket_path=socket))
 
             def run(jobs: int) -> None:
@@ -40,11 +34,6 @@ def main() -> None:
 
             run(1)
             serve(run, "rq", "redis-server")
-        finally:
-            for worker in workers:
-                worker.terminate()
-            for worker in workers:
-                worker.wait(30)
 
 
 if __name__ == "__main__":

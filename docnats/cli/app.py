@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shlex
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from docnats.cli.logs import log_to_stderr
 from docnats.cli.operations import operations
 from docnats.cli.options import (
     Json,
+    JsonObject,
     MetricsPort,
     Options,
     Parsers,
@@ -23,22 +28,12 @@ from docnats.cli.options import (
     Processor,
     Workers,
 )
-from docnats.cli.output import (
-    err,
-    out,
-    print_estimate,
-    print_jobs,
-    print_taste,
-)
+from docnats.cli.output import err, out, print_estimate, print_jobs, print_taste
 from docnats.cli.status import EPILOG, ExitCode, exit_by_jobs
 from docnats.config import LogFormat, ProcessingConfig, TelemetryConfig
 from docnats.errors import BusError, DocnatsError, StackError, StorageError
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["app", "main"]
-
 
 app = typer.Typer(
     name="docnats",
@@ -62,26 +57,36 @@ def main() -> None:
         _fail(error, ExitCode.SERVERS, config)
     except DocnatsError as error:
         _fail(error, ExitCode.USAGE, config)
-    except KeyboardInterrupt:
-        err.print("interrupted; what is on the queue stays there: docnats jobs")
-        sys.exit(ExitCode.INTERRUPTED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # What is still in its buffer would fail again at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(error, ExitCode.FAILED_JOBS, config)
+    except SystemExit as end:
+        if end.code == ExitCode.INTERRUPTED:
+            _close_interrupted_session()
+        raise
 
 
-def _fail(error: DocnatsError, code: ExitCode, config: ProcessingConfig | None) -> None:
+def _fail(error: Exception, code: ExitCode, config: ProcessingConfig | None) -> None:
     if config is not None and config.debug:
         logging.getLogger(__name__).error("failed", exc_info=error)
-    err.print("[red]error:[/] ", end="")
-    err.print(str(error), markup=False)
+    err.print(f"[red]error:[/] {escape(str(error))}")
     sys.exit(code)
+
+
+def _close_interrupted_session() -> None:
+    """Close it now: at the interpreter's end the threads are gone that what goes on needs."""
+    from docnats.notebook.session import close_session
+
+    with suppress(KeyboardInterrupt):  # again: the stack ends with this process all the same
+        close_session()
+    err.print("interrupted; what is on the queue stays there: docnats jobs")
 
 
 def _level(config: ProcessingConfig, usual: int) -> int:
     return logging.DEBUG if config.debug else usual
-
-
-def _log_what_is_done() -> None:
-    if logging.getLogger("docnats").level > logging.INFO:
-        logging.getLogger("docnats").setLevel(logging.INFO)
 
 
 @app.command(epilog=EPILOG)
@@ -139,7 +144,7 @@ def up(
         signal.signal(number, lambda *_: stopped.set())
     with LocalStack.default(workers=workers, parsers=parsers) as stack:
         for name, value in stack.environment.items():
-            out.print(f"export {name}={shlex.quote(value)}", markup=False)
+            out.print(f"export {name}={shlex.quote(value)}", markup=False, soft_wrap=True)
         err.print(f"running; data and logs in {stack.home}; Ctrl-C stops it")
         stopped.wait()
 
@@ -155,7 +160,7 @@ def worker(
         bool,
         typer.Option(
             "--no-s3-credentials",
-            help="Use presigned URLs only; the same as S3_USE_CREDENTIALS=false.",
+            help="Use presigned URLs only, as with S3_USE_CREDENTIALS off.",
         ),
     ] = False,
     metrics_port: MetricsPort = None,
@@ -197,7 +202,7 @@ def signer() -> None:
 
     from docnats.service.signing import run_signer
 
-    _log_what_is_done()
+    log_to_stderr(TelemetryConfig().log_format, _level(ProcessingConfig(), logging.INFO))
     asyncio.run(run_signer())
 
 
@@ -255,7 +260,7 @@ def estimate(
     password: Password = None,
     processor: Processor = "docling-parse",
     options: Options = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Process a few of many PDFs and tell how long all would take, before submitting them.
 

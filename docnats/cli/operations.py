@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from docnats.cli.options import Json
+from docnats.cli.options import Json, JsonObject
 from docnats.cli.output import (
     err,
+    print_batches,
     print_dead_letters,
     print_health,
     print_jobs,
@@ -17,6 +18,7 @@ from docnats.cli.output import (
     print_verification,
 )
 from docnats.cli.status import EPILOG, ExitCode, exit_by_jobs
+from docnats.models import JobState
 
 __all__ = ["operations"]
 
@@ -24,24 +26,44 @@ operations = typer.Typer()
 
 
 @operations.command(epilog=EPILOG)
-def jobs(
-    batch: Annotated[str | None, typer.Argument(help="One batch; by default all.")] = None,
+def batches(
     *,
-    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a batch.")] = False,
+) -> None:
+    """List the batches that there are, archived ones too, the newest first."""
+    import docnats
+
+    print_batches(docnats.batches(), as_json=as_json)
+
+
+@operations.command(epilog=EPILOG)
+def jobs(
+    batch: Annotated[
+        str | None, typer.Argument(help="One of `docnats batches`; by default all.")
+    ] = None,
+    *,
+    state: Annotated[
+        JobState | None,
+        typer.Option(metavar="STATE", help=f"Only jobs in one state: {', '.join(JobState)}."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List jobs and their states."""
     import docnats
-    from docnats.models import JobState
 
-    if state is not None and state not in list(JobState):
-        raise typer.BadParameter(f"--state is one of {', '.join(JobState)}")
     table = docnats.jobs(batch)
+    if batch is not None and table.empty:
+        raise typer.BadParameter(f"there is no batch {batch!r}; `docnats batches` lists them")
     print_jobs(table if state is None else table[table.state == state], as_json=as_json)
 
 
 @operations.command("dead-letters", epilog=EPILOG)
-def dead_letters(*, as_json: Json = False) -> None:
+def dead_letters(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a dead letter.")
+    ] = False,
+) -> None:
     """List the job messages that no worker could settle, and why."""
     import docnats
 
@@ -88,7 +110,7 @@ def requeue(
 
 
 @operations.command(epilog=EPILOG)
-def health(*, as_json: Json = False) -> None:
+def health(*, as_json: JsonObject = False) -> None:
     """Check S3, NATS and the workers by really using them; status 1 when one is not well."""
     import docnats
 
@@ -142,7 +164,7 @@ def archive(
 def verify(
     batch: Annotated[str, typer.Argument(help="An archived batch.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Check an archived batch: status 1 if anything is gone or differs, and what it is."""
     import docnats

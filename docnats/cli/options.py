@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-__all__ = ["Json", "MetricsPort", "Options", "Parsers", "Password", "Processor", "Workers"]
+__all__ = [
+    "Json",
+    "JsonObject",
+    "MetricsPort",
+    "Options",
+    "Parsers",
+    "Password",
+    "Processor",
+    "Workers",
+]
 
 
 def _option(given: str) -> tuple[str, Any]:
@@ -44,6 +53,7 @@ Options = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object a job row; bars and logs on stderr.")
 ]
+JsonObject = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Password = Annotated[
     str | None,
     typer.Option(envvar="DOCNATS_PASSWORD", help="Opens encrypted PDFs.", show_envvar=True),

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from docnats.models import JobState
 from docnats.names import where
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "err",
     "out",
+    "print_batches",
     "print_dead_letters",
     "print_estimate",
     "print_health",
@@ -35,7 +37,7 @@ _UNWRAPPED = 10_000
 """Columns of a pipe or file: what reads it wants whole lines."""
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _UNWRAPPED)
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _STATE_STYLE = {"done": "green", "failed": "red", "cancelled": "yellow"}
 _TASTE = 160
@@ -47,7 +49,7 @@ def print_jobs(jobs: pd.DataFrame, *, as_json: bool) -> None:
     if as_json:
         _print_lines(jobs)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = _table()
     shown = _COLUMNS if jobs.error_type.notna().any() else _COLUMNS[:-1]
     for name in shown:
         right = name in ("pages", "KB", "seconds")
@@ -63,9 +65,46 @@ def print_jobs(jobs: pd.DataFrame, *, as_json: bool) -> None:
     out.print(table)
 
 
+def print_batches(batches: pd.DataFrame, *, as_json: bool) -> None:
+    """Print one row a batch: a table, or one JSON object a line with all columns."""
+    if as_json:
+        _print_lines(batches)
+        return
+    table = _table()
+    for name in ("batch", "submitted", "jobs", "states", "pages"):
+        table.add_column(
+            name,
+            justify="right" if name in ("jobs", "pages") else "left",
+            overflow="fold",
+            no_wrap=name != "states",
+        )
+    for row in batches.itertuples():
+        states = [f"{getattr(row, s):,} {s}" for s in JobState if getattr(row, s)]
+        if not _missing(row.archived_at):
+            states.append("archived")
+        submitted = f"{row.submitted_at:%Y-%m-%d %H:%M}"
+        numbers = (f"{row.jobs:,}", ", ".join(states), f"{row.pages:,}")
+        table.add_row(escape(str(row.batch)), submitted, *numbers)
+    out.print(table)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold")
+
+
 def _print_lines(rows: pd.DataFrame) -> None:
     lines = rows.to_json(orient="records", lines=True, date_format="iso", date_unit="us")
-    sys.stdout.write(lines if not lines or lines.endswith("\n") else f"{lines}\n")
+    _write(lines if not lines or lines.endswith("\n") else f"{lines}\n")
+
+
+def _print_object(value: dict[str, Any]) -> None:
+    _write(json.dumps(value) + "\n")
+
+
+def _write(text: str) -> None:
+    """Write now: what cannot be written at the interpreter's end would be a traceback there."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def print_dead_letters(letters: pd.DataFrame, *, as_json: bool) -> None:
@@ -73,7 +112,7 @@ def print_dead_letters(letters: pd.DataFrame, *, as_json: bool) -> None:
     if as_json:
         _print_lines(letters)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = _table()
     for name in ("id", "at", "kind", "filename", "job_id", "reason"):
         table.add_column(name, overflow="fold", no_wrap=name in ("id", "at", "kind"))
     for row in letters.itertuples():
@@ -110,7 +149,7 @@ def print_leftovers(leftovers: pd.DataFrame, *, deleted: bool, as_json: bool) ->
     if as_json:
         _print_lines(leftovers)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = _table()
     for name in ("kind", "key", "KB", "modified", "why"):
         table.add_column(name, justify="right" if name == "KB" else "left", overflow="fold")
     for row in leftovers.itertuples():
@@ -139,7 +178,7 @@ def print_taste(texts: pd.DataFrame) -> None:
 def print_estimate(estimate: Estimate, *, as_json: bool) -> None:
     """Print what processing would take."""
     if as_json:
-        sys.stdout.write(json.dumps(estimate.to_dict()) + "\n")
+        _print_object(estimate.to_dict())
     else:
         out.print(repr(estimate), markup=False)
 
@@ -147,7 +186,7 @@ def print_estimate(estimate: Estimate, *, as_json: bool) -> None:
 def print_health(health: Health, *, as_json: bool) -> None:
     """Print a health check."""
     if as_json:
-        sys.stdout.write(json.dumps(health.to_dict()) + "\n")
+        _print_object(health.to_dict())
         return
     for part in health.parts:
         mark = "[green]ok  [/]" if part.healthy else "[red]BAD [/]"
@@ -157,11 +196,11 @@ def print_health(health: Health, *, as_json: bool) -> None:
 def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
     """Print what was archived: where it is, or the whole receipt."""
     if as_json:
-        sys.stdout.write(json.dumps(receipt.to_dict()) + "\n")
+        _print_object(receipt.to_dict())
         return
     counts = ", ".join(f"{count:,} {state}" for state, count in receipt.counts.items())
     out.print(f"batch {receipt.batch}: {receipt.jobs:,} jobs ({counts})", markup=False)
-    out.print(where(receipt.bucket, receipt.table.key), markup=False)
+    out.print(where(receipt.bucket, receipt.table.key), markup=False, soft_wrap=True)
     out.print(f"hashes of {len(receipt.objects):,} result objects in the receipt beside it")
     if receipt.without_results:
         out.print(f"{len(receipt.without_results):,} jobs are done, but were cleaned up before")
@@ -170,6 +209,6 @@ def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
 def print_verification(outcome: Verification, *, as_json: bool) -> None:
     """Print whether an archive is intact, and what is not."""
     if as_json:
-        sys.stdout.write(json.dumps(outcome.to_dict()) + "\n")
+        _print_object(outcome.to_dict())
     else:
         out.print(repr(outcome), markup=False)

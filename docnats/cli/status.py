@@ -18,7 +18,10 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILED_JOBS = 1
-    """Some jobs failed or were cancelled; or something is not healthy, or an archive damaged."""
+    """Some jobs failed or were cancelled; or something is not healthy, or an archive damaged.
+
+    Also when the output cannot be written.
+    """
     USAGE = 2
     """An argument, a setting or a source is wrong; nothing was started."""
     SERVERS = 3

@@ -14,6 +14,7 @@ from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.notebook.loop import BackgroundLoop, Call
 from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
+from docnats.stack.named import NamedServers
 
 if TYPE_CHECKING:
     from docnats.telemetry.client import ClientEndpoint
@@ -24,7 +25,6 @@ _CHECK_SECONDS = 2.0
 """How often the embedded stack is looked at while something waits for it."""
 
 T = TypeVar("T")
-Config = TypeVar("Config", S3Config, NatsConfig)
 
 
 class Session:
@@ -50,11 +50,8 @@ class Session:
         self.loop = BackgroundLoop()
         self.processing = processing or ProcessingConfig()
         self._embedded = embedded
-        self._s3 = s3
-        self._nats = nats
-        if not embedded:
-            self._s3 = s3 or _if_set(S3Config(), "endpoint_url", "bucket_name")
-            self._nats = nats or _if_set(NatsConfig(), "servers")
+        named = NamedServers.find(s3, nats, embedded=embedded)
+        self._s3, self._nats = named.s3, named.nats
         self._lock = threading.Lock()
         self._stack: LocalStack | None = None
         self._service: S3DocumentService | None = None
@@ -228,11 +225,6 @@ def _failure(call: Call[Any]) -> BaseException | None:
     """Return what a call that is done failed with, unless it was cancelled."""
     error = call.outcome.exception()
     return None if isinstance(error, concurrent.futures.CancelledError) else error
-
-
-def _if_set(config: Config, *fields: str) -> Config | None:
-    """Return a config if the environment set one of the fields, else None."""
-    return config if config.model_fields_set & set(fields) else None
 
 
 _current: list[Session] = []

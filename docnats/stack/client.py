@@ -299,12 +299,6 @@ class Supervisor:
                 self._wait_for_end()
         self._disconnect()
 
-    def shut_down(self) -> None:
-        """End everything, even if it has other users, and wait for it."""
-        self._ask("shutdown")
-        self._wait_for_end()
-        self._disconnect()
-
     def _wait_for_end(self) -> None:
         self._socket.settimeout(END_TIMEOUT)
         with contextlib.suppress(OSError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import AliasChoices, SecretStr
+from pydantic import SecretStr
 
 from docnats.config import NatsConfig, S3Config
 
@@ -67,7 +68,8 @@ def nats_from(variables: Mapping[str, str]) -> NatsConfig:
 def worker_environment(s3: S3Config | None, nats: NatsConfig) -> dict[str, str]:
     """Return this process's environment with the variables of these configs only."""
     ours = storage_variables(s3) | nats_variables(nats)
-    replaced = {*_aliases(S3Config).values(), *_aliases(NatsConfig).values(), "AWS_REGION", USE_S3}
+    names = (*S3Config.variables().values(), *NatsConfig.variables().values())
+    replaced = {USE_S3, *chain.from_iterable(names)}
     if s3 is None or s3.aws_access_key_id:
         replaced.update(_PROFILES)
     if s3 is None:  # buckets of the Object Store then
@@ -89,11 +91,7 @@ def _fields(kind: type[S3Config | NatsConfig], variables: Mapping[str, str]) -> 
 
 def _aliases(kind: type[S3Config | NatsConfig]) -> dict[str, str]:
     """Return the first environment variable of every field that has one."""
-    return {
-        name: str(field.validation_alias.choices[0])
-        for name, field in kind.model_fields.items()
-        if isinstance(field.validation_alias, AliasChoices)
-    }
+    return {field: names[0] for field, names in kind.variables().items()}
 
 
 def _text(value: object) -> str:

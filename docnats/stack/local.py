@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import shutil
-import socket
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGKILL
@@ -20,27 +16,17 @@ import platformdirs
 
 from docnats.config import NatsConfig, ProcessingConfig, S3Config, StackConfig
 from docnats.errors import StackError
+from docnats.stack.bootstrap import Bootstrap
 from docnats.stack.client import ProcessStatus, Supervisor
-from docnats.stack.environment import (
-    nats_from,
-    nats_variables,
-    s3_from,
-    s3_variables,
-    storage_variables,
-)
-from docnats.stack.home import Home, RunningStack
+from docnats.stack.environment import nats_variables, storage_variables
+from docnats.stack.home import Home
 from docnats.stack.named import NamedServers
 from docnats.stack.scaling import Target
-from docnats.stack.servers import embedded_servers
-from docnats.stack.startup import explain_end, start_servers
+from docnats.stack.startup import explain_end
 from docnats.stack.watch import Inspection, Watch
 from docnats.stack.workers import WORKER_COMMAND, Workers, checked_count
 
 __all__ = ["LocalStack"]
-
-logger = logging.getLogger(__name__)
-
-LOCK_POLL = 0.05
 
 T = TypeVar("T")
 
@@ -149,7 +135,11 @@ class LocalStack:
     def s3(self) -> S3Config:
         """How to reach the S3 server; the bucket exists."""
         if not self._use_s3:
-            raise StackError(_NO_S3)
+            msg = (
+                "this stack has no S3: it keeps documents in the NATS Object Store "
+                "(USE_S3_STORAGE=false)"
+            )
+            raise StackError(msg)
         return _started(self._s3)
 
     @property
@@ -168,11 +158,11 @@ class LocalStack:
             return self
         self._cancelled.clear()
         if self._path is not None:
-            self._start(Home(self._path))
+            self._enter(Home(self._path), temporary=False)
             return self
         directory = Path(tempfile.mkdtemp(prefix="docnats-data-"))
         try:
-            self._start(Home(directory))
+            self._enter(Home(directory), temporary=True)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
@@ -291,6 +281,19 @@ class LocalStack:
         """
         return _started(self._supervisor).kill(name, signal, pid=pid)
 
+    def _enter(self, home: Home, *, temporary: bool) -> None:
+        bootstrap = Bootstrap(
+            self._config, self._named, use_s3=self._use_s3, cancelled=self._cancelled
+        )
+        stack = bootstrap.enter(home, temporary=temporary)
+        self._home, self._s3, self._nats = home, stack.s3, stack.nats
+        self._supervisor = stack.supervisor
+        try:
+            self._have_workers()
+        except BaseException:
+            self.stop()
+            raise
+
     def _workers(self) -> Workers:
         return Workers(
             _started(self._supervisor), self._s3, self.nats, self._worker_command, self._variables
@@ -313,101 +316,6 @@ class LocalStack:
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
-
-    def _start(self, home: Home) -> None:
-        deadline = time.monotonic() + self._config.start_timeout
-        try:
-            while not self._join(home) and not self._launch(home):
-                self._wait_for_other(home, deadline)
-        except BaseException:
-            self._cancelled.set()
-            self.stop()
-            raise
-        finally:
-            home.unlock()
-
-    def _join(self, home: Home) -> bool:
-        """Become a user of the stack that runs in this home; False if there is none."""
-        running = home.running()
-        if running is None or running.host != socket.gethostname():
-            return False
-        try:
-            supervisor = Supervisor(Path(running.socket))
-        except OSError:
-            return False
-        try:
-            supervisor.status()
-        except StackError:  # it is about to end
-            supervisor.close()
-            return False
-        self._supervisor, self._home = supervisor, home
-        self._s3 = s3_from(running.s3) if running.use_s3 else None
-        self._nats = nats_from(running.nats)
-        if running.use_s3 != self._use_s3:
-            raise StackError(_OTHER_KIND.format(home=home.path))
-        if not self._named.are_used_by(self._s3, self._nats, running.embedded):
-            msg = (
-                f"the stack that runs in {home.path} uses other servers or another namespace "
-                "than this process is configured for: set DOCNATS_HOME to another directory"
-            )
-            raise StackError(msg)
-        self._have_workers()
-        logger.info("joined the stack in %s", home.path)
-        return True
-
-    def _launch(self, home: Home) -> bool:
-        """Start the stack of this home; False if another process has its lock."""
-        lock = home.lock()
-        if lock is None:
-            return False
-        home.clear_away()
-        nats, s3 = embedded_servers(home, self._config, self._named, use_s3=self._use_s3)
-        self._supervisor = Supervisor.launch(
-            home.logs, inherit=[lock], remove=[] if self._path else [home.path]
-        )
-        start_servers(
-            [server for server in (s3, nats) if server],
-            self._supervisor,
-            timeout=self._config.start_timeout,
-            cancelled=self._cancelled,
-        )
-        self._home = home
-        self._s3 = s3.config if s3 else self._named.s3 if self._use_s3 else None
-        self._nats = nats.config if nats else self._named.nats
-        self._have_workers()
-        home.set_running(
-            RunningStack(
-                host=socket.gethostname(),
-                socket=os.fspath(self._supervisor.address),
-                embedded=[server.name for server in (s3, nats) if server],
-                s3=s3_variables(self._s3) if self._s3 else {},
-                nats=nats_variables(self.nats),
-                use_s3=self._use_s3,
-            )
-        )
-        return True
-
-    def _wait_for_other(self, home: Home, deadline: float) -> None:
-        """Wait a moment for another process that starts or ends the stack in this home."""
-        running = home.running()
-        host = running.host if running else socket.gethostname()
-        if host != socket.gethostname() or time.monotonic() >= deadline:
-            msg = (
-                f"{home.path} is in use by a stack on {host}: end that one, or set "
-                "DOCNATS_HOME to another directory"
-            )
-            raise StackError(msg)
-        if self._cancelled.wait(LOCK_POLL):
-            msg = "the start of the stack was given up"
-            raise StackError(msg)
-
-
-_NO_S3 = "this stack has no S3: it keeps documents in the NATS Object Store (USE_S3_STORAGE=false)"
-
-_OTHER_KIND = (
-    "the stack that runs in {home} keeps documents elsewhere, in S3 or in NATS: give its users the "
-    "same USE_S3_STORAGE, or set DOCNATS_HOME to another directory"
-)
 
 
 def _started(thing: T | None) -> T:

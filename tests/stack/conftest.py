@@ -14,6 +14,7 @@ from docnats.notebook import close_session
 from docnats.service import S3DocumentService
 from docnats.stack import WORKER_COMMAND, LocalStack
 from docnats.stack.binaries import S3Binary
+from tests.kernels import Kernel
 from tests.pdfs import HTML_PAGE, text_pdf
 
 
@@ -53,6 +54,20 @@ def on_the_stack(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator
         monkeypatch.setenv(name, value)
     yield
     close_session()
+
+
+@pytest.fixture
+def start_kernel() -> Iterator[Callable[[], Kernel]]:
+    """Yield a function that starts a notebook's kernel; all of them end with the test."""
+    started: list[Kernel] = []
+
+    def start() -> Kernel:
+        started.append(Kernel())
+        return started[-1]
+
+    yield start
+    for kernel in started:
+        kernel.kill()
 
 
 @pytest.fixture

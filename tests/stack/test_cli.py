@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -72,12 +73,35 @@ def test_submit_prints_json_lines_of_all_columns(home: Path, tmp_path: Path) -> 
     ]
 
 
+def test_an_interrupted_submission_says_what_goes_on(
+    home: Path, tmp_path: Path, interruptible: None
+) -> None:
+    for number in range(50):
+        (tmp_path / f"{number}.pdf").write_bytes(text_pdf())
+    with subprocess.Popen(
+        [*DOCNATS, "submit", tmp_path], stderr=subprocess.PIPE, text=True
+    ) as submission:
+        assert submission.stderr is not None
+        assert "0 of 50 documents done" in submission.stderr.readline()
+        submission.send_signal(signal.SIGINT)
+        told = submission.stderr.read()
+        assert submission.wait(60) == 130
+    assert "interrupted; what is on the queue stays there" in told
+    assert "Traceback" not in told
+
+
 def test_up_prints_what_another_shell_needs_and_ends_on_sigint(home: Path, tmp_path: Path) -> None:
+    """Also in a terminal, where a URL with its password is longer than a line."""
     (tmp_path / "a.pdf").write_bytes(text_pdf())
-    with subprocess.Popen([*DOCNATS, "up"], stdout=subprocess.PIPE, text=True) as up:
-        assert up.stdout is not None
+    ours, terminal = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80"}
+    with (
+        os.fdopen(ours) as shown,
+        subprocess.Popen([*DOCNATS, "up"], stdout=terminal, env=environment) as up,
+    ):
+        os.close(terminal)
         exports = {}
-        for line in up.stdout:
+        for line in shown:
             name, _, value = line.removeprefix("export ").strip().partition("=")
             exports[name] = value
             if name == "NATS_URL":
@@ -139,6 +163,22 @@ def test_servers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -
     assert done.returncode == 3
     assert "127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_error_is_one_line_however_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_ENDPOINT_URL", "somewhere/" * 20)
+    done = run("jobs")
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*somewhere.*S3_ENDPOINT_URL\)\n", done.stderr)
+
+
+def test_a_full_disk_is_an_error_without_a_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*DOCNATS, "version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*No space left on device\n", done.stderr)
 
 
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +255,11 @@ def test_gc_shows_what_is_left_over_and_deletes_it_on_request(
     assert {"key": "raw/lost.pdf", "bytes": 2000}.items() <= json.loads(deleted).items()
     assert "0 leftovers" in run("gc", "--older-than", "0s").stdout
     assert json.loads(run("jobs", "--json").stdout) == job
+    (batch,) = map(json.loads, run("batches", "--json").stdout.splitlines())
+    assert (batch["batch"], batch["jobs"], batch["done"]) == (job["batch"], 1, 1)
+    assert re.search(rf"^{job['batch']} .* 1  1 done ", run("batches").stdout, re.MULTILINE)
+    wrong = run("jobs", "nosuch")
+    assert (wrong.returncode, "no batch 'nosuch'" in wrong.stderr) == (2, True)
     wrong = run("gc", "--older-than", "24")
     assert (wrong.returncode, "length of time" in wrong.stderr) == (2, True)
 
@@ -223,13 +268,17 @@ COMMANDS = [
     "demo",
     "up",
     "worker",
+    "signer",
     "submit",
     "estimate",
+    "batches",
     "jobs",
     "dead-letters",
     "requeue",
     "health",
     "gc",
+    "archive",
+    "verify",
 ]
 
 

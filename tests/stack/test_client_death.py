@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -29,19 +29,6 @@ from tests.pdfs import text_pdf
 FILES = 500
 MOMENTS = 3
 NOW = timedelta(0)
-
-
-@pytest.fixture
-def start_kernel() -> Iterator[Callable[[], Kernel]]:
-    started: list[Kernel] = []
-
-    def start() -> Kernel:
-        started.append(Kernel())
-        return started[-1]
-
-    yield start
-    for kernel in started:
-        kernel.kill()
 
 
 @pytest.fixture

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.kernels import Kernel
 from tests.pdfs import text_pdf
-
-
-@pytest.fixture
-def start_kernel() -> Iterator[Callable[[], Kernel]]:
-    started: list[Kernel] = []
-
-    def start() -> Kernel:
-        started.append(Kernel())
-        return started[-1]
-
-    yield start
-    for kernel in started:
-        kernel.kill()
 
 
 @pytest.fixture

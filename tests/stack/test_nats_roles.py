@@ -27,7 +27,8 @@ from tests.roles import running
 from tests.stack.test_presigned import bare_worker
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "nats"
-ROLES = ("admin", "client", "worker", "signer")
+# Numbers to nats-server, unless they are quoted.
+PASSWORDS = {"admin": "1k", "client": "2k", "worker": "3k", "signer": "4k"}
 NAMES = Names("default")
 LIMIT = 90
 
@@ -59,15 +60,15 @@ def as_role(folder: Path) -> Iterator[As]:
         assert given in settings
         settings = settings.replace(given, ours)
     with pytest.MonkeyPatch.context() as patch:
-        for role in ROLES:
-            patch.setenv(f"DOCNATS_{role.upper()}_PASSWORD", f"{role}-s3cret")
+        for role, password in PASSWORDS.items():
+            patch.setenv(f"DOCNATS_{role.upper()}_PASSWORD", f'"{password}"')
         with nats_server_with(folder, settings) as server:
 
             def get(role: str) -> NatsConfig:
                 return NatsConfig(
                     servers=f"tls://{server}",
                     user=role,
-                    password=f"{role}-s3cret",
+                    password=PASSWORDS[role],
                     ca_file=folder / "ca.pem",
                     inbox_prefix=f"_INBOX_{role}",
                     request_timeout=10,

@@ -19,7 +19,6 @@ from docnats.config import ProcessingConfig
 from docnats.errors import ConfigError, ErrorType, ObjectMissing, StackError
 from docnats.models import JobMessage, JobState, utc_now
 from docnats.names import kept_in_nats, new_job_id, raw_key, result_key
-from docnats.notebook import close_session
 from docnats.notebook.session import current_session
 from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
@@ -41,14 +40,6 @@ def stack() -> Iterator[LocalStack]:
 async def service(stack: LocalStack) -> AsyncIterator[S3DocumentService]:
     async with S3DocumentService(None, stack.nats, IN_NATS) as service:
         yield service
-
-
-@pytest.fixture
-def on_the_stack(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    yield
-    close_session()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

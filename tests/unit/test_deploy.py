@@ -137,6 +137,16 @@ def test_the_image_takes_nothing_from_elsewhere_and_no_secret() -> None:
     assert not [i for i in instructions if i.word == "ENV" and SECRET.search(i.arguments)]
 
 
+def test_the_image_has_the_extras_that_settings_ask_for() -> None:
+    (run,) = [i.arguments for i in dockerfile() if i.word == "RUN" and "pip install" in i.arguments]
+    extras = re.search(r"'\.\[([a-z,]+)\]'", run)
+    assert extras
+    wanted = {"llm", "nkeys", "otel"}
+    assert set(extras[1].split(",")) == wanted
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert wanted <= project["optional-dependencies"].keys()
+
+
 def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
     copies = [i.arguments.split()[:-1] for i in dockerfile() if i.word == "COPY"]
     copied = [name for names in copies for name in names if not name.startswith(("--", "/"))]

@@ -23,17 +23,8 @@ from docnats.service.sources import Source
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
 from tests.job_table import overwrite
-from tests.simulation import (
-    Corpus,
-    Document,
-    Simulation,
-    found_on_the_web,
-    letters,
-    reports,
-    scans_and_texts,
-)
+from tests.simulation import CORPORA, Corpus, Document, Simulation, found_on_the_web
 
-CORPORA = [letters, reports, found_on_the_web, scans_and_texts]
 SEEDS = range(12)
 PARSERS = {"w0": 2}
 

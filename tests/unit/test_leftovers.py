@@ -46,6 +46,19 @@ def record(job_id: str, state: JobState, **changes: object) -> JobRecord:
     return made.but(**changes)
 
 
+def message(job_id: str, document: str) -> JobMessage:
+    return JobMessage(
+        request_id=job_id,
+        batch="b",
+        s3_bucket="documents",
+        s3_key=document,
+        timestamp=utc_now(),
+        file_size=1,
+        processing_timeout=1,
+        filename="a.pdf",
+    )
+
+
 def results(job_id: str) -> list[str]:
     return [result_part(job_id, part) for part in RESULT_PARTS]
 
@@ -102,17 +115,7 @@ async def test_a_job_that_is_queued_without_a_record_is_active(
     service: S3DocumentService, bus: FakeBus, storage: FakeStorage
 ) -> None:
     """Another program put it there; its record comes with the first worker."""
-    message = JobMessage(
-        request_id="foreign",
-        batch="b",
-        s3_bucket="documents",
-        s3_key=raw_key("foreign"),
-        timestamp=utc_now(),
-        file_size=1,
-        processing_timeout=1,
-        filename="a.pdf",
-    )
-    await bus.publish([message])
+    await bus.publish([message("foreign", raw_key("foreign"))])
     put(storage, raw_key("foreign"), *results("foreign"))
     storage.uploads = [upload(result_part("foreign", "words.parquet"))]
     assert await found(service) == {}
@@ -122,16 +125,7 @@ async def test_a_dead_letter_keeps_what_it_needs_to_be_requeued(
     service: S3DocumentService, bus: FakeBus, storage: FakeStorage
 ) -> None:
     """A message from elsewhere, without a record; it reads a document of another name."""
-    message = JobMessage(
-        request_id="buried",
-        batch="b",
-        s3_bucket="documents",
-        s3_key=raw_key("shared"),
-        timestamp=utc_now(),
-        file_size=1,
-        processing_timeout=1,
-        filename="a.pdf",
-    )
+    data = message("buried", raw_key("shared")).to_json()
     letter = DeadLetter(
         kind=DeadLetterKind.MAX_DELIVERIES,
         reason="dropped",
@@ -141,8 +135,8 @@ async def test_a_dead_letter_keeps_what_it_needs_to_be_requeued(
         stored_at=utc_now(),
         deliveries=1,
         consumer="workers",
-        data=message.to_json(),
-        size=len(message.to_json()),
+        data=data,
+        size=len(data),
     )
     await bus.bury(letter)
     put(storage, raw_key("shared"), raw_key("buried"), raw_key("lost"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -21,13 +21,6 @@ from docnats.stack.supervisor.child import FIRST_PAUSE
 SLEEPER = Command(("sleep", "1000"), {"PATH": os.defpath}, Path("/"))
 
 Eventually = Callable[..., None]
-
-
-@pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    supervisor = Supervisor.launch(tmp_path)
-    yield supervisor
-    supervisor.close()
 
 
 def shell(script: str) -> Command:
@@ -237,10 +230,10 @@ def test_nothing_is_started_again_once_the_end_has_begun(
     ).log
     eventually(log.read_text)
     eventually(lambda: (supervisor.process("broken").restart_in or 0) > FIRST_PAUSE)
-    restarts = supervisor.process("broken").restarts
-    supervisor._ask("shutdown")
+    os.kill(supervisor.status().pid, signal.SIGTERM)
+    eventually(lambda: supervisor.process("slow").stopped)
     process = supervisor.process("broken")
-    assert (process.restarts, process.restart_in) == (restarts, None)
+    assert (process.running, process.restart_in) == (False, None)
     supervisor.close()
 
 
@@ -358,15 +351,6 @@ def test_the_supervisor_stays_for_the_second_user(tmp_path: Path) -> None:
     first.close()
     after = second.status()
     assert (after.pid, after.users) == (before.pid, 1)
-    second.close()
-
-
-def test_a_shutdown_ends_it_for_all_users(tmp_path: Path) -> None:
-    first = Supervisor.launch(tmp_path)
-    second = Supervisor(first.address)
-    first.shut_down()
-    with pytest.raises(StackError, match="start a new"):
-        second.processes()
     second.close()
 
 

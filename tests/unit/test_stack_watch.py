@@ -23,13 +23,6 @@ Eventually = Callable[..., None]
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    supervisor = Supervisor.launch(tmp_path)
-    yield supervisor
-    supervisor.close()
-
-
-@pytest.fixture
 def other(supervisor: Supervisor) -> Iterator[Supervisor]:
     """Another user of the same stack."""
     other = Supervisor(supervisor.address)
@@ -225,7 +218,7 @@ class TestWatch:
         self, tmp_path: Path, nats_config: NatsConfig, workers: Workers, eventually: Eventually
     ) -> None:
         supervisor = Supervisor.launch(tmp_path)
-        supervisor.shut_down()
+        supervisor.close()
         with pytest.raises(StackError):
             supervisor.status()
         watch = Watch(Inspection(supervisor, workers, None), nats_config)

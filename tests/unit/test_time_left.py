@@ -8,16 +8,15 @@ from itertools import pairwise
 import pytest
 
 from tests.simulation import (
+    CORPORA,
     Corpus,
     Document,
     Simulation,
     found_on_the_web,
     letters,
     reports,
-    scans_and_texts,
 )
 
-CORPORA = [letters, reports, found_on_the_web, scans_and_texts]
 MOMENTS = 60
 SEEDS = range(5)
 

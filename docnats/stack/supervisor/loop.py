@@ -120,7 +120,6 @@ class Supervisor:
             "kill": self._kill,
             "status": self._status,
             "leave": self._leave,
-            "shutdown": self._shutdown,
         }
         try:
             return {"ok": True, **commands[request["do"]](user, request)}
@@ -186,10 +185,6 @@ class Supervisor:
     def _leave(self, user: User, _: dict[str, Any]) -> dict[str, Any]:
         user.left = True
         return {"last": self._unused()}
-
-    def _shutdown(self, *_: object) -> dict[str, Any]:
-        self._shut_down("asked to")
-        return {}
 
     def _shut_down(self, why: str) -> None:
         if self._shutting_down:
