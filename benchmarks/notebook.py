@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import arguments
 
 PARTS = ("panel", "table", "results")
 
 
 def main() -> int:
     """Run the parts; the status is 0 when all of theirs are."""
+    target: Path | None = _options().json
     failed = 0
     for part in PARTS:
         print(f"\n== {part}", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{part}"]
+        if target:
+            command += ["--json", str(target.with_stem(f"{target.stem}-{part}"))]
         failed |= subprocess.run(command, check=False).returncode
     return failed
+
+
+def _options() -> Any:
+    parser = arguments("notebook", __doc__)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

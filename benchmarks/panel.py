@@ -8,19 +8,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
-from playwright.sync_api import sync_playwright
 
 from benchmarks.measure import Target, arguments, finish, print_table
 from docnats.models import JobRecord, JobState, Progress, RunningJob, WorkerActivity, utc_now
 from docnats.panel import open_panel
 from tests.browser.jupyterlab import JupyterLab
-from tests.browser.notebook import Notebook, write_notebook
 
 UPDATES_A_SECOND = 5
 KERNEL_LIMIT = 2.0
@@ -40,6 +39,9 @@ thread = feed({jobs}, {seconds})
 def main() -> int:
     """Measure both sides and print the table; fail when one is over its limit."""
     options = _options()
+    if not options.no_browser and find_spec("playwright") is None:
+        print("needs the extras dev and notebook; or --no-browser", file=sys.stderr)
+        return 2
     rows = [kernel_row(options.jobs, options.seconds)]
     if not options.no_browser:
         rows += browser_rows(options.jobs, options.seconds)
@@ -162,6 +164,10 @@ def _run(client: BlockingKernelClient, jobs: int, seconds: float) -> None:
 
 def browser_rows(jobs: int, seconds: float) -> list[Row]:
     """Measure JupyterLab in a headless browser: its pages, and the process that paints."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.browser.notebook import Notebook, write_notebook
+
     cell = CELL.format(root=str(ROOT), jobs=jobs, seconds=seconds + SPARE_SECONDS)
     with tempfile.TemporaryDirectory(prefix="docnats-benchmark-") as folder:
         lab = JupyterLab(Path(folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 import time
@@ -11,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.measure import MIB, environment, print_table
+from benchmarks.measure import MIB, Target, arguments, finish, print_table
 from docnats.models import JobState
 from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
@@ -42,13 +41,15 @@ def main() -> int:
     with LocalStack(workers=1, parsers=options.parsers, embedded=True) as stack:
         found = asyncio.run(_run(stack, options.rounds, options.jobs))
         (worker,) = workers_of(stack.processes())
-    ratio = found[-1].worker / found[0].worker
-    report(found, ratio)
-    return 0 if ratio <= LIMIT and worker.restarts == 0 else 1
+    print_sizes(found)
+    growth = found[-1].worker / found[0].worker
+    target = Target("worker at the end / after the first round", growth, LIMIT)
+    finish(options.json, {"sizes": found, "restarts": worker.restarts}, targets=[target])
+    return 0 if target.reached and worker.restarts == 0 else 1
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.worker_growth", description=__doc__)
+    parser = arguments("worker_growth", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1000, help="documents of a round")
     parser.add_argument("--parsers", type=int, help="by default one a core")
@@ -61,9 +62,10 @@ async def _run(stack: LocalStack, rounds: int, jobs: int) -> list[Sizes]:
     async with S3DocumentService(stack.s3, stack.nats) as service:
         for number in range(1, rounds + 1):
             started = time.perf_counter()
-            table = await (await service.submit(sources)).follow()
+            table = await (await service.submit(sources, force=True)).follow()
             records = table.records()
             assert {record.state for record in records} == {JobState.DONE}
+            assert all(record.attempt for record in records), "some were known"
             found.append(_sizes(stack, number * jobs, time.perf_counter() - started))
     return found
 
@@ -81,8 +83,8 @@ def _sizes(stack: LocalStack, jobs: int, seconds: float) -> Sizes:
     )
 
 
-def report(found: list[Sizes], ratio: float) -> None:
-    """Print the table and the verdict."""
+def print_sizes(found: list[Sizes]) -> None:
+    """Print the table."""
     rows = [
         [
             f"{one.jobs:,}",
@@ -97,10 +99,6 @@ def report(found: list[Sizes], ratio: float) -> None:
     print_table(
         ["jobs", "seconds", "worker MiB", "fork server MiB", "parsers MiB", "open files"], rows
     )
-    verdict = "within" if ratio <= LIMIT else "OVER"
-    print(f"\nworker at the end / after the first round: {ratio:.3f}, {verdict} {LIMIT}\n")
-    for name, value in environment().items():
-        print(f"{name:<16} {value}")
 
 
 if __name__ == "__main__":

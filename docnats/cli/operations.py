@@ -82,7 +82,7 @@ def requeue(
     """Run dead letters again, as new jobs on the same documents.
 
     One that cannot run again stays among the dead letters, and the others go on;
-    the exit status is 1 then.
+    the exit status is 1 then, and 2 when none can.
 
       docnats requeue 7 8
       docnats requeue --all

@@ -51,7 +51,7 @@ Options = Annotated[
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object a job row; bars and logs on stderr.")
+    bool, typer.Option("--json", help="Print one JSON object a line; bars and logs on stderr.")
 ]
 JsonObject = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Password = Annotated[

@@ -82,8 +82,14 @@ def _explain_end(job: JobRecord) -> Explanation:
     if job.state is JobState.CANCELLED:
         happened, advice = "It was cancelled before it ended.", _CANCELLED
     else:
-        happened, advice = _sentence(job.error) or _HAPPENED[_type(job)], _advice(job)
+        happened, advice = _happened(job), _advice(job)
     return _explanation(job, happened, _pages_named(job.error or ""), advice)
+
+
+def _happened(job: JobRecord) -> str:
+    if job.error_type is ErrorType.UNREADABLE and job.error:  # it names fields of a message
+        return f"Its job message was given up: {job.error.removesuffix('.')}."
+    return _sentence(job.error) or _HAPPENED[_type(job)]
 
 
 def _explain_pages(job: JobRecord, failed: Sequence[tuple[int, str]] | None) -> Explanation:

@@ -26,7 +26,8 @@ _NAME = "worker"
 def checked_count(workers: object) -> int:
     """Return a number of workers; ``ConfigError`` if it is none."""
     if not isinstance(workers, int) or workers < 0:
-        raise ConfigError(f"workers={workers!r}: it is a whole number, 0 or more, or 'auto'")
+        known = "a whole number, 0 or more; or 'auto', where a stack is made"
+        raise ConfigError(f"workers={workers!r}: it is {known}")
     return workers
 
 

@@ -12,9 +12,6 @@ from benchmarks.measure import Target
 from benchmarks.rounds import Side, cheaper, faster, run_rounds
 
 ROOT = Path(__file__).parents[2]
-NEEDS_MORE = {"notebook", "panel"}
-"""They need a browser, or take no options."""
-
 HELP_OF_ALL = """
 import runpy, sys
 for name in sys.argv[1:]:
@@ -50,7 +47,7 @@ def test_an_unknown_name_is_refused_with_those_there_are() -> None:
 
 
 def test_each_can_be_loaded_and_tells_what_it_takes() -> None:
-    names = sorted(benchmarks().keys() - NEEDS_MORE)
+    names = sorted(benchmarks())
     done = subprocess.run(
         [sys.executable, "-c", HELP_OF_ALL, *names],
         cwd=ROOT,
@@ -60,7 +57,9 @@ def test_each_can_be_loaded_and_tells_what_it_takes() -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("--json") >= len(names) - 1  # worker_growth writes none
+    usages = done.stdout.split("usage: ")[1:]
+    assert len(usages) == len(names)
+    assert [usage for usage in usages if "--json" not in usage] == []
 
 
 def test_a_tiny_comparison_of_the_control_plane_runs_and_is_written_down(tmp_path: Path) -> None:

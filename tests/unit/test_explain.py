@@ -41,7 +41,7 @@ async def test_every_kind_of_failure_has_words_and_advice(
     storage: FakeStorage, error_type: ErrorType
 ) -> None:
     (told,) = await explain_jobs(storage, [failed(error_type, attempt=1, worker="w1")])
-    assert told.what_happened == "It is so."
+    assert told.what_happened.lower().endswith("it is so.")
     assert told.what_to_do.endswith((".", ")."))
     (told,) = await explain_jobs(storage, [job(JobState.FAILED, error_type=error_type)])
     assert told.what_happened.endswith(".")
@@ -79,6 +79,13 @@ async def test_a_document_that_never_arrived_is_to_be_submitted_again(
     (told,) = await explain_jobs(storage, [failed(ErrorType.STORAGE, "not uploaded: refused")])
     assert told.what_was_tried == "No worker has begun it."
     assert "submit it again" in told.what_to_do
+
+
+async def test_faults_of_a_message_are_not_told_as_those_of_the_document(
+    storage: FakeStorage,
+) -> None:
+    (told,) = await explain_jobs(storage, [failed(ErrorType.UNREADABLE, "options: not valid")])
+    assert told.what_happened == "Its job message was given up: options: not valid."
 
 
 async def test_pages_that_were_lost_are_named_with_their_reasons(storage: FakeStorage) -> None:

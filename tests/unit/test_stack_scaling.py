@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from docnats.bus import Backlog
 from docnats.config import machine
+from docnats.errors import ConfigError
 from docnats.stack import scaling
 from docnats.stack.scaling import LOOKS_BACK, Target, most_workers
+from docnats.stack.workers import checked_count
 
 GIB = 1 << 30
 IDLE = Backlog(0, 0)
@@ -80,3 +82,9 @@ def test_a_machine_has_room_for_so_many(
 
 def test_this_machine_has_room_for_one() -> None:
     assert most_workers(1) >= 1
+
+
+@pytest.mark.parametrize("workers", [-1, 1.5, "auto", "many", None])
+def test_a_number_of_workers_that_is_none_is_refused(workers: object) -> None:
+    with pytest.raises(ConfigError, match=r"a whole number, 0 or more; or 'auto', where"):
+        checked_count(workers)
