@@ -26,6 +26,7 @@ from docnats.panel.words import (
     text_summary,
     tiles,
     title,
+    unserved,
     waiting,
 )
 
@@ -147,6 +148,7 @@ def numbers(progress: Progress, note: str | None = None) -> dict[str, Any]:
         "note": note and printable(note),
         "waiting": waiting(progress),
         "waiting_for": waiting(progress, seconds=False),
+        "unserved": unserved(progress),
         "total": progress.total,
         "ended": progress.ended,
         "finished": progress.finished,

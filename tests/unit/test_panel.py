@@ -25,6 +25,7 @@ from docnats.models import (
     Outage,
     Progress,
     RunningJob,
+    Unserved,
     WorkerActivity,
     utc_now,
 )
@@ -302,6 +303,53 @@ def test_a_widget_is_told_of_outages_with_and_without_their_seconds() -> None:
     assert told["waiting_for"] == "Reconnecting to NATS, waiting for S3"
     told = numbers(progress())
     assert (told["waiting"], told["waiting_for"]) == ("", "")
+
+
+def unserved(*jobs: Unserved, elapsed: float = 0) -> Progress:
+    return replace(progress(5, elapsed=elapsed), unserved=jobs)
+
+
+DOCLING = "3 jobs wait for a worker that offers docling"
+
+
+def test_a_bar_says_which_jobs_wait_for_another_worker(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    panel = open_panel(progress())
+    panel.update(unserved(Unserved("docling", False, 3)))
+    terminal.read_until(DOCLING)
+    panel.finish(progress(10))
+    assert "wait" not in terminal.read_until("10 of 10 documents done")
+
+
+def test_a_log_says_at_once_and_in_every_line_which_jobs_wait_for_another_worker(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    panel = open_panel(progress())
+    panel.update(unserved(Unserved("docling", False, 1), elapsed=1))
+    for second in range(2, 13):
+        panel.update(unserved(Unserved("docling", False, 3), elapsed=second))
+    panel.update(progress(6, elapsed=13))
+    panel.finish(unserved(Unserved("docling", False, 3), elapsed=14))
+    start = "docnats: 5 of 10 documents done, 5 queued"
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        f"{start} (1 job waits for a worker that offers docling, 15 pages, 15 pages/s, 1.0 s)",
+        f"{start} ({DOCLING}, 15 pages, 1.4 pages/s, 11 s)",
+        f"{start} ({DOCLING}, 15 pages, 1.1 pages/s, 14 s)",
+    ]
+
+
+def test_a_widget_and_the_static_html_say_which_jobs_wait_for_another_worker() -> None:
+    kinds = [Unserved(NASTY, False, 2), *(Unserved(f"p{place}", True, 1) for place in range(4))]
+    told = numbers(unserved(*kinds))["unserved"]
+    assert told.startswith("2 jobs wait for a worker that offers <img src=x onerror=alert(1)>")
+    assert told.endswith(", 1 job waits for a worker that offers p1 and a language model, …")
+    assert told.isprintable()
+    read = Tags(html_summary(unserved(*kinds)))
+    assert told in read.text
+    assert "img" not in read.tags
+    assert numbers(progress())["unserved"] == ""
 
 
 def test_none_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
