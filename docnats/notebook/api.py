@@ -131,7 +131,7 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
 
 
 def health() -> Health:
-    """Check S3, NATS and the workers, each by really using it.
+    """Check the storage, NATS and the workers, each by really using it.
 
     A server that cannot be used is told of, not raised.
 

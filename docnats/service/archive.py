@@ -75,7 +75,7 @@ async def archive_batch(archives: Archives, batch: str) -> Receipt:
     await bus.drop_queued(batch)
     receipt = await _write(archives, batch, records)
     await bus.forget_batch(batch)
-    log.info("batch %s: archived %d jobs in S3", batch, len(records))
+    log.info("batch %s: archived %d jobs", batch, len(records))
     return receipt
 
 
