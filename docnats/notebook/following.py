@@ -15,6 +15,7 @@ from docnats.notebook.session import Session
 from docnats.panel import Kind, Panel, open_panel
 from docnats.service import Batch
 from docnats.table import jobs_frame
+from docnats.table.quantities import many
 
 __all__ = ["Interrupted", "OnInterrupt", "follow"]
 
@@ -106,7 +107,7 @@ def _cancel(session: Session, batch: Batch) -> str:
     if not cancelling.outcome.done():
         return "the jobs that had not ended are being cancelled"
     count = session.wait(cancelling)
-    return f"{count:,} job{'' if count == 1 else 's'} cancelled"
+    return f"{many(count, 'job')} cancelled"
 
 
 def _farewell(session: Session, batch: Batch) -> str:

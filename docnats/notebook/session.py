@@ -24,6 +24,9 @@ __all__ = ["Session", "close_session", "current_session", "replace_session"]
 _CHECK_SECONDS = 2.0
 """How often the embedded stack is looked at while something waits for it."""
 
+WORKER_START_SECONDS = 30.0
+"""How long the embedded stack's first worker may take to appear."""
+
 T = TypeVar("T")
 
 

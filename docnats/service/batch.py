@@ -26,7 +26,6 @@ TICK_SECONDS = 0.2
 WORKERS_SECONDS = 2.0
 """How often the live workers are looked up while somebody looks at the progress."""
 
-
 STORAGE_SECONDS = 5.0
 """How often S3 is looked at while no job ends and somebody looks at the progress."""
 

@@ -12,8 +12,9 @@ from docnats.models import JobRecord, JobState, utc_now
 from docnats.names import RAW_PREFIX, RESULT_PARTS, owner, part_key, result_key
 from docnats.service.archives import Archives
 from docnats.service.cancel import cancel_jobs
-from docnats.service.history import JobKey, entries_of, key_of, named
+from docnats.service.history import JobKey, entries_of, key_of
 from docnats.storage import Storage
+from docnats.table.quantities import named
 
 __all__ = ["borrows", "clean_up_jobs", "delete_objects", "give_up", "uploaded"]
 

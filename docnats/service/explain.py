@@ -14,6 +14,7 @@ from docnats.errors import ErrorType, JobFailed, JobTimeout, ObjectMissing
 from docnats.models import JobRecord, JobState
 from docnats.names import PAGES, part_key, result_key
 from docnats.storage import Storage
+from docnats.table.quantities import many
 
 __all__ = ["Explanation", "advice_on", "explain_jobs", "failure_of"]
 
@@ -113,8 +114,7 @@ def _tried(job: JobRecord) -> str:
         return f"Nothing: the result of job {job.reused_from} was given."
     if not job.attempt:
         return "No worker has begun it."
-    attempts = "1 attempt" if job.attempt == 1 else f"{job.attempt} attempts"
-    words = [f"{attempts}, the last on worker {job.worker}"]
+    words = [f"{many(job.attempt, 'attempt')}, the last on worker {job.worker}"]
     if job.started_at and job.finished_at:
         words.append(f"{(job.finished_at - job.started_at).total_seconds():.1f} s")
     return f"{', '.join(words)} (limit {job.processing_timeout:g} s)."

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from docnats.errors import ObjectMissing, TableError, ungrouped
 from docnats.models import JobRecord
 from docnats.names import DOCUMENT, PAGES, WORDS, part_key, result_key, where
-from docnats.service.history import named
 from docnats.storage import Storage
+from docnats.table.quantities import named
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,10 +14,11 @@ from docnats.models import JobMessage, JobRecord, JobState
 from docnats.service.archives import Archives
 from docnats.service.choice import Choice
 from docnats.service.cleanup import uploaded
-from docnats.service.history import JobKey, find_jobs, named
+from docnats.service.history import JobKey, find_jobs
 from docnats.service.sources import Source
 from docnats.service.submission import Submission
 from docnats.storage import Storage, StoredObject
+from docnats.table.quantities import named
 
 __all__ = ["Place", "Resubmission", "look_up", "resubmission", "retryable"]
 
