@@ -10,12 +10,12 @@ from docnats.panel.words import (
     Tile,
     display_name,
     final_tiles,
-    many,
     printable,
     reason,
     title,
     unserved,
 )
+from docnats.table.quantities import many
 
 __all__ = ["COLOURS", "html_summary"]
 

@@ -20,7 +20,6 @@ from docnats.panel.words import (
     display_name,
     doing,
     headline,
-    many,
     printable,
     reason,
     text_summary,
@@ -29,6 +28,7 @@ from docnats.panel.words import (
     unserved,
     waiting,
 )
+from docnats.table.quantities import many
 
 __all__ = ["BatchWidget", "WidgetPanel", "failure_rows", "numbers", "worker_rows"]
 
