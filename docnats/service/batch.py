@@ -198,7 +198,10 @@ class Batch:
 
     async def _tick(self, on_progress: Callable[[Progress], None]) -> None:
         while True:
-            on_progress(replace(self.table.progress(), outages=self._outages()))
+            progress, outages = self.table.progress(), self._outages()
+            # Nobody knows when a server will be back.
+            left = None if outages else progress.remaining
+            on_progress(replace(progress, outages=outages, remaining=left))
             await asyncio.sleep(TICK_SECONDS)
 
     def _outages(self) -> tuple[Outage, ...]:
