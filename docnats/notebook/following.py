@@ -80,8 +80,9 @@ async def _follow(batch: Batch, panel: Panel, timeout: float | None) -> None:
     note = None
     try:
         await batch.follow(panel.update, timeout=timeout)
-    except asyncio.CancelledError:
-        note = "not followed any more: the session was closed; docnats.attach() shows the batch"
+    except asyncio.CancelledError as error:
+        why = next(iter(error.args), "the session was closed; docnats.attach() shows the batch")
+        note = f"not followed any more: {why}"
         raise
     except Exception as error:
         note = str(error) if isinstance(error, DocnatsError) else f"internal error: {error!r}"
