@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from benchmarks.measure import MIB, arguments, finish, print_table
 from benchmarks.table import NOT_USED, done_records
 from docnats.bus import NatsBus, StateEntry
 from docnats.errors import BusError
-from docnats.models import JobMessage, JobRecord, KnownResult
+from docnats.models import JobRecord, KnownResult
 from docnats.names import Names, poison_key
 from docnats.stack import LocalStack
 
@@ -83,7 +83,7 @@ async def fill(stack: LocalStack, jobs: int) -> list[Weight]:
     async with NatsBus(stack.nats) as bus:
         await bus.ensure()
         await scales.look()
-        await bus.publish(messages(records))
+        await bus.publish(record.message() for record in records)
         waiting = await scales.weigh("job message, waiting", names.jobs_stream)
         revisions = [0] * jobs
         for _ in range(WRITES):
@@ -140,22 +140,6 @@ async def works(stack: LocalStack) -> bool:
     except BusError:
         return False
     return True
-
-
-def messages(records: Sequence[JobRecord]) -> Iterator[JobMessage]:
-    """Make job messages as a client does, without presigned URLs."""
-    for record in records:
-        yield JobMessage(
-            request_id=record.job_id,
-            batch=record.batch,
-            s3_bucket=record.s3_bucket,
-            s3_key=record.s3_key,
-            timestamp=record.submitted_at,
-            file_size=record.bytes or 0,
-            processing_timeout=record.processing_timeout,
-            sha256=record.sha256,
-            filename=record.filename,
-        )
 
 
 def known(records: Sequence[JobRecord]) -> dict[str, KnownResult]:

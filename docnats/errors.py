@@ -68,7 +68,7 @@ class ErrorType(StrEnum):
     TOO_LARGE = "too_large"
     """The file or its page count is over the configured limit."""
     STORAGE = "storage"
-    """The document or its result could not be read from or written to S3."""
+    """The document or its result could not be read from or written to the storage."""
     NOT_SENT = "not_sent"
     """The process that submitted it ended before the job was on the queue."""
     UNREADABLE = "unreadable"

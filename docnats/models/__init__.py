@@ -16,7 +16,14 @@ from docnats.models.message import (
     JobMessage,
     JobUrls,
 )
-from docnats.models.progress import Outage, PageProgress, Progress, RunningJob, WorkerActivity
+from docnats.models.progress import (
+    Outage,
+    PageProgress,
+    Progress,
+    RunningJob,
+    Unserved,
+    WorkerActivity,
+)
 from docnats.models.record import utc_now
 from docnats.models.stored import StoredObject, UnfinishedUpload
 
@@ -46,6 +53,7 @@ __all__ = [
     "StoredObject",
     "Timings",
     "UnfinishedUpload",
+    "Unserved",
     "Usage",
     "WorkerActivity",
     "WorkerInfo",

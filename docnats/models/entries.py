@@ -32,6 +32,10 @@ class WorkerInfo(Record):
     prompts: str | None = None
     started_at: AwareDatetime
 
+    def can_do(self, processor: str, *, prompt: bool) -> bool:
+        """Tell whether it can put a document through a processor, and answer a prompt."""
+        return processor in self.processors and (self.prompts is not None or not prompt)
+
 
 class SenderInfo(Record):
     """A process that sends a batch: its entry in the registry for as long as it does.

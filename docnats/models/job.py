@@ -10,7 +10,7 @@ from typing import Self, TypeVar, cast
 from pydantic import AwareDatetime, Field, JsonValue
 
 from docnats.errors import ErrorType
-from docnats.models.message import JobMessage
+from docnats.models.message import JobMessage, JobUrls
 from docnats.models.record import Part, Record, utc_now
 
 __all__ = ["ACTIVE", "TERMINAL", "JobRecord", "JobState"]
@@ -120,6 +120,44 @@ class JobRecord(Record):
             processing_timeout=message.processing_timeout,
             options=message.shown_options,
             custom_prompt=message.custom_prompt,
+        )
+
+    def message(
+        self,
+        urls: JobUrls | None = None,
+        *,
+        options: Mapping[str, JsonValue] | None = None,
+        force: bool = False,
+    ) -> JobMessage:
+        """Return the message that puts the job on the queue.
+
+        Parameters
+        ----------
+        urls : JobUrls, optional
+            For a worker without credentials.
+        options : mapping, optional
+            The processor's, secrets included; by default those of the record.
+        force : bool
+            Parse the document even if it is known to kill the parser.
+        """
+        urls = urls or JobUrls()
+        return JobMessage(
+            request_id=self.job_id,
+            batch=self.batch,
+            s3_bucket=self.s3_bucket,
+            s3_key=self.s3_key,
+            s3_url=urls.s3_url,
+            result_url=urls.result_url,
+            part_urls=urls.part_urls,
+            timestamp=self.submitted_at,
+            file_size=self.bytes or 0,
+            processing_timeout=self.processing_timeout,
+            sha256=self.sha256,
+            filename=self.filename,
+            processor=self.processor,
+            options=dict(self.options if options is None else options),
+            custom_prompt=self.custom_prompt,
+            force=force,
         )
 
     @property

@@ -9,7 +9,7 @@ from typing import Literal
 from docnats.models.job import TERMINAL, JobRecord, JobState
 from docnats.models.record import Record
 
-__all__ = ["Outage", "PageProgress", "Progress", "RunningJob", "WorkerActivity"]
+__all__ = ["Outage", "PageProgress", "Progress", "RunningJob", "Unserved", "WorkerActivity"]
 
 
 class PageProgress(Record):
@@ -82,6 +82,25 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
+class Unserved:
+    """Queued jobs that none of the live workers can do.
+
+    Attributes
+    ----------
+    processor : str
+        What they are to be put through.
+    prompt : bool
+        Whether they ask a language model as well.
+    jobs : int
+        How many there are.
+    """
+
+    processor: str
+    prompt: bool
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """A batch at one moment: what a progress panel shows.
 
@@ -110,6 +129,9 @@ class Progress:
         The live workers; None before they are known.
     outages : tuple of Outage
         The servers that are waited for at this moment.
+    unserved : tuple of Unserved
+        Jobs that wait for another worker than those that live; the most first. Empty while no
+        worker lives, or none is known.
     """
 
     batch: str
@@ -127,6 +149,7 @@ class Progress:
     remaining: tuple[float, float] | None = None
     workers: tuple[WorkerActivity, ...] | None = None
     outages: tuple[Outage, ...] = ()
+    unserved: tuple[Unserved, ...] = ()
 
     @property
     def ended(self) -> int:

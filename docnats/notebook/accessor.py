@@ -108,7 +108,7 @@ class JobsAccessor:
         wait: bool = True,
         progress: Kind = "auto",
     ) -> pd.DataFrame:
-        """Run again what failed or was cancelled, from the documents that are in S3.
+        """Run again what failed or was cancelled, from the documents that are stored.
 
         Parameters
         ----------
@@ -132,7 +132,8 @@ class JobsAccessor:
         Raises
         ------
         SourceError
-            A document is not in S3 any more; the message names it, and nothing was retried.
+            A document is not in the storage any more; the message names it, and nothing was
+            retried.
 
         Examples
         --------
@@ -330,7 +331,7 @@ class JobsAccessor:
         return page_view(pdf, words, page=page, filename=job.filename, password=password)
 
     def cleanup(self) -> int:
-        """Delete the uploads and results of these jobs from S3; their rows stay.
+        """Delete the uploads and results of these jobs; their rows stay.
 
         Documents that were processed in place, from ``s3://`` sources, are left alone. An
         upload or result that another row still has is kept; cleaning up that row deletes it.

@@ -14,7 +14,12 @@ from pydantic import JsonValue
 from docnats.config import NatsConfig, ProcessingConfig, S3Config, TelemetryConfig
 from docnats.errors import ConfigError
 from docnats.notebook.following import Interrupted, OnInterrupt, follow
-from docnats.notebook.session import Session, current_session, replace_session
+from docnats.notebook.session import (
+    WORKER_START_SECONDS,
+    Session,
+    current_session,
+    replace_session,
+)
 from docnats.panel import Kind
 from docnats.processors import DEFAULT
 from docnats.service import DocumentResult, Health, S3DocumentService, Sources
@@ -30,9 +35,6 @@ __all__ = [
     "serve_metrics",
     "submit_many",
 ]
-
-_WORKER_START_SECONDS = 30.0
-"""How long the embedded stack's first worker may take to appear."""
 
 
 def submit_many(  # noqa: PLR0913 - most calls give one or two
@@ -131,7 +133,7 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
 
 
 def health() -> Health:
-    """Check S3, NATS and the workers, each by really using it.
+    """Check the storage, NATS and the workers, each by really using it.
 
     A server that cannot be used is told of, not raised.
 
@@ -147,7 +149,7 @@ def health() -> Health:
     """
     session = current_session()
     service = S3DocumentService(*session.endpoints(), session.processing)
-    wait = _WORKER_START_SECONDS if session.home else 0
+    wait = WORKER_START_SECONDS if session.home else 0
     return session.run(service.health_check(wait=wait))
 
 

@@ -1,4 +1,4 @@
-"""What is left over in S3, as a table."""
+"""What is left over in the storage, as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["gc"]
 
 
 def gc(*, delete: bool = False, older_than: str | timedelta = "24h") -> pd.DataFrame:
-    """Find what is in S3 and no job needs; delete it if asked to.
+    """Find what is in the storage and no job needs; delete it if asked to.
 
     Documents that no job refers to or whose job was never sent, results of jobs that are not
     known or did not end well, uploads in parts that were never finished, probes of health

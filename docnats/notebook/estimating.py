@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from docnats.notebook.following import Interrupted, follow
-from docnats.notebook.session import current_session
+from docnats.notebook.session import WORKER_START_SECONDS, current_session
 from docnats.panel import Kind
 from docnats.processors import DEFAULT
 from docnats.service import Estimate, Sources
 
 __all__ = ["estimate"]
-
-START_SECONDS = 30.0
-"""How long the embedded stack's first worker may take to appear."""
 
 APPEAR_SECONDS = 10.0
 """How long any worker may: it announces itself every 5 s."""
@@ -80,7 +77,7 @@ def estimate(
     service = session.service()
     secrets = {} if password is None else {"password": password}
     how = {**(options or {}), **secrets}
-    wait = START_SECONDS if session.home else APPEAR_SECONDS
+    wait = WORKER_START_SECONDS if session.home else APPEAR_SECONDS
     try:
         canary = session.run(
             service.canary(

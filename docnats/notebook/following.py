@@ -15,6 +15,7 @@ from docnats.notebook.session import Session
 from docnats.panel import Kind, Panel, open_panel
 from docnats.service import Batch
 from docnats.table import jobs_frame
+from docnats.table.quantities import many
 
 __all__ = ["Interrupted", "OnInterrupt", "follow"]
 
@@ -79,8 +80,9 @@ async def _follow(batch: Batch, panel: Panel, timeout: float | None) -> None:
     note = None
     try:
         await batch.follow(panel.update, timeout=timeout)
-    except asyncio.CancelledError:
-        note = "not followed any more: the session was closed; docnats.attach() shows the batch"
+    except asyncio.CancelledError as error:
+        why = next(iter(error.args), "the session was closed; docnats.attach() shows the batch")
+        note = f"not followed any more: {why}"
         raise
     except Exception as error:
         note = str(error) if isinstance(error, DocnatsError) else f"internal error: {error!r}"
@@ -106,7 +108,7 @@ def _cancel(session: Session, batch: Batch) -> str:
     if not cancelling.outcome.done():
         return "the jobs that had not ended are being cancelled"
     count = session.wait(cancelling)
-    return f"{count:,} job{'' if count == 1 else 's'} cancelled"
+    return f"{many(count, 'job')} cancelled"
 
 
 def _farewell(session: Session, batch: Batch) -> str:

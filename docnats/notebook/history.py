@@ -20,7 +20,6 @@ from docnats.table import TEXT, jobs_frame
 if TYPE_CHECKING:
     import pyarrow.dataset
 
-
 __all__ = ["attach", "batches", "dataset", "jobs"]
 
 

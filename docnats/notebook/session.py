@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from docnats.config import NatsConfig, ProcessingConfig, S3Config
+from docnats.errors import StackError
 from docnats.notebook.loop import BackgroundLoop, Call
 from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
@@ -23,6 +24,9 @@ __all__ = ["Session", "close_session", "current_session", "replace_session"]
 
 _CHECK_SECONDS = 2.0
 """How often the embedded stack is looked at while something waits for it."""
+
+WORKER_START_SECONDS = 30.0
+"""How long the embedded stack's first worker may take to appear."""
 
 T = TypeVar("T")
 
@@ -191,16 +195,23 @@ class Session:
                 raise error
 
     async def _guard(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Await a coroutine, unless a process of the embedded stack fails for good."""
+        """Await a coroutine, unless a process of the embedded stack fails for good.
+
+        It is cancelled then, with the reason.
+        """
         work = asyncio.ensure_future(coroutine)
+        why: str | None = None
         try:
             while not (await asyncio.wait([work], timeout=_CHECK_SECONDS))[0]:
                 if self._stack is not None:
                     await asyncio.to_thread(self._stack.check)
             return work.result()
+        except StackError as error:
+            why = str(error)
+            raise
         finally:
             if not work.done():
-                work.cancel()
+                work.cancel(why)
                 await asyncio.wait([work])
 
     def close(self) -> None:

@@ -10,11 +10,12 @@ from docnats.panel.words import (
     Tile,
     display_name,
     final_tiles,
-    many,
     printable,
     reason,
     title,
+    unserved,
 )
+from docnats.table.quantities import many
 
 __all__ = ["COLOURS", "html_summary"]
 
@@ -61,7 +62,8 @@ def html_summary(progress: Progress, note: str | None = None) -> str:
     numbers = f'<div style="{_TILES}">{"".join(map(_tile, final_tiles(progress)))}</div>'
     parts = [_header(progress), _note(note)]
     if progress.total:
-        parts[1:] = [_bar(progress), _legend(progress), _note(note), numbers, _failures(progress)]
+        notes = _note(note) + _note(unserved(progress))
+        parts[1:] = [_bar(progress), _legend(progress), notes, numbers, _failures(progress)]
     return f'<div class="tex2jax_ignore mathjax_ignore" style="{_BOX}">{"".join(parts)}</div>'
 
 

@@ -88,17 +88,21 @@ class LinePanel:
         self._written_at = progress.elapsed
         self._note: str | None = None
         self._waiting_for = ""
+        self._unserved = _unserved(progress)
         if not progress.finished:
             self._write(progress)
 
     def update(self, progress: Progress, note: str | None = None) -> None:
-        """Write a line if it is time for one."""
+        """Write a line if it is time for one, or jobs wait for another kind of worker."""
         if note and note != self._note:
             _write(sys.stderr, printable(note))
         self._note = note
         self._tell_outages(progress)
-        if progress.elapsed - self._written_at >= self._seconds_between:
+        unserved = _unserved(progress)
+        due = progress.elapsed - self._written_at >= self._seconds_between
+        if due or unserved - self._unserved:
             self._write(progress)
+        self._unserved = unserved
 
     def release(self, progress: Progress) -> None:
         """Go on: whole lines do no harm."""
@@ -124,6 +128,10 @@ def _marks(progress: Progress, note: str | None) -> list[str]:
     said = [f"{count:,} {state}" for state, count in counts if count] + live_facts(progress)
     first = [printable(note)] if note else []
     return first + [text for text in (waiting(progress),) if text] + said
+
+
+def _unserved(progress: Progress) -> set[tuple[str, bool]]:
+    return {(jobs.processor, jobs.prompt) for jobs in progress.unserved}
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -20,14 +20,15 @@ from docnats.panel.words import (
     display_name,
     doing,
     headline,
-    many,
     printable,
     reason,
     text_summary,
     tiles,
     title,
+    unserved,
     waiting,
 )
+from docnats.table.quantities import many
 
 __all__ = ["BatchWidget", "WidgetPanel", "failure_rows", "numbers", "worker_rows"]
 
@@ -147,6 +148,7 @@ def numbers(progress: Progress, note: str | None = None) -> dict[str, Any]:
         "note": note and printable(note),
         "waiting": waiting(progress),
         "waiting_for": waiting(progress, seconds=False),
+        "unserved": unserved(progress),
         "total": progress.total,
         "ended": progress.ended,
         "finished": progress.finished,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import floor
 from typing import NamedTuple
 
-from docnats.models import JobRecord, JobState, Progress, RunningJob
+from docnats.models import JobRecord, JobState, Progress, RunningJob, Unserved
 from docnats.table.quantities import duration, many, size, span
 
 __all__ = [
@@ -13,18 +13,15 @@ __all__ = [
     "Tile",
     "display_name",
     "doing",
-    "duration",
     "final_tiles",
     "headline",
     "live_facts",
-    "many",
     "printable",
     "reason",
-    "size",
-    "span",
     "text_summary",
     "tiles",
     "title",
+    "unserved",
     "waiting",
 ]
 
@@ -42,6 +39,7 @@ _NAME_LENGTH = 160
 _REASON_LENGTH = 300
 _TEXT_FAILURES = 10
 _RANGES_SHOWN = 3
+_PROCESSORS_SHOWN = 3
 _UNKNOWN = "\N{EN DASH}"
 
 
@@ -91,6 +89,28 @@ def waiting(progress: Progress, *, seconds: bool = True) -> str:
     ]
     text = ", ".join(said)
     return text[:1].upper() + text[1:]
+
+
+def unserved(progress: Progress) -> str:
+    """Return which jobs wait for a worker that is not there; empty when none does.
+
+    Examples
+    --------
+    >>> jobs = (Unserved("docling", False, 3), Unserved("noop", True, 1))
+    >>> unserved(Progress("b", 4, {}, 0, 0, 0, 0, unserved=jobs[:1]))
+    '3 jobs wait for a worker that offers docling'
+    >>> unserved(Progress("b", 4, {}, 0, 0, 0, 0, unserved=jobs[1:]))
+    '1 job waits for a worker that offers noop and a language model'
+    """
+    said = [_unserved(jobs) for jobs in progress.unserved[:_PROCESSORS_SHOWN]]
+    return ", ".join(said + ["…"] * (len(progress.unserved) > len(said)))
+
+
+def _unserved(waiting: Unserved) -> str:
+    wait = "waits" if waiting.jobs == 1 else "wait"
+    model = " and a language model" if waiting.prompt else ""
+    offer = f"{display_name(waiting.processor)}{model}"
+    return f"{many(waiting.jobs, 'job')} {wait} for a worker that offers {offer}"
 
 
 def tiles(progress: Progress) -> list[Tile]:
@@ -145,8 +165,9 @@ def _whole(seconds: float) -> str:
 
 
 def live_facts(progress: Progress) -> list[str]:
-    """Return pages, rate, elapsed time and, where it can be told, the time left."""
-    found = [many(progress.pages, "page"), _speed(progress), duration(progress.elapsed)]
+    """Return who is waited for, pages, rate, elapsed time and, if it can be told, the time left."""
+    found = [unserved(progress), many(progress.pages, "page"), _speed(progress)]
+    found.append(duration(progress.elapsed))
     if not progress.finished and progress.remaining is not None:
         found.append(f"{span(*progress.remaining)} left")
     return [fact for fact in found if fact]

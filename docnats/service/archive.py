@@ -34,9 +34,10 @@ from docnats.names import RESULT_PARTS, part_key, where
 from docnats.reconcile import settle_dead_senders
 from docnats.service.archives import Archives
 from docnats.service.cleanup import borrows
-from docnats.service.history import BatchSummary, named
+from docnats.service.history import BatchSummary
 from docnats.storage import Storage
 from docnats.table import records_to_parquet
+from docnats.table.quantities import named
 
 __all__ = ["HASHED_AT_A_TIME", "archive_batch", "hash_object", "read_receipt"]
 
@@ -75,7 +76,7 @@ async def archive_batch(archives: Archives, batch: str) -> Receipt:
     await bus.drop_queued(batch)
     receipt = await _write(archives, batch, records)
     await bus.forget_batch(batch)
-    log.info("batch %s: archived %d jobs in S3", batch, len(records))
+    log.info("batch %s: archived %d jobs", batch, len(records))
     return receipt
 
 

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 _AT_A_TIME = 8
 """Tables that are read at a time."""
 
-
 _GONE = (
     "the archive {place} is not there any more, and its jobs are known nowhere else: "
     "put it back from a copy of the bucket"

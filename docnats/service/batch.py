@@ -26,7 +26,6 @@ TICK_SECONDS = 0.2
 WORKERS_SECONDS = 2.0
 """How often the live workers are looked up while somebody looks at the progress."""
 
-
 STORAGE_SECONDS = 5.0
 """How often S3 is looked at while no job ends and somebody looks at the progress."""
 
@@ -199,7 +198,10 @@ class Batch:
 
     async def _tick(self, on_progress: Callable[[Progress], None]) -> None:
         while True:
-            on_progress(replace(self.table.progress(), outages=self._outages()))
+            progress, outages = self.table.progress(), self._outages()
+            # Nobody knows when a server will be back.
+            left = None if outages else progress.remaining
+            on_progress(replace(progress, outages=outages, remaining=left))
             await asyncio.sleep(TICK_SECONDS)
 
     def _outages(self) -> tuple[Outage, ...]:

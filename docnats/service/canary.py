@@ -96,7 +96,7 @@ def choose(sizes: Sequence[int], count: int, seed: int) -> list[int]:
     for place, size in enumerate(sizes):
         classes.setdefault(size_class(size), []).append(place)
     weights = {
-        name: sum((sizes[place] + 1) ** 0.25 for place in places)
+        name: sum((sizes[place] + 1) ** _POWER for place in places)
         for name, places in classes.items()
     }
     rng = random.Random(seed)  # noqa: S311 - a choice, no secret

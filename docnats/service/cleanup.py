@@ -1,4 +1,4 @@
-"""Deletes what jobs left in S3."""
+"""Deletes what jobs left in the storage."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from docnats.models import JobRecord, JobState, utc_now
 from docnats.names import RAW_PREFIX, RESULT_PARTS, owner, part_key, result_key
 from docnats.service.archives import Archives
 from docnats.service.cancel import cancel_jobs
-from docnats.service.history import JobKey, entries_of, key_of, named
+from docnats.service.history import JobKey, entries_of, key_of
 from docnats.storage import Storage
+from docnats.table.quantities import named
 
 __all__ = ["borrows", "clean_up_jobs", "delete_objects", "give_up", "uploaded"]
 
@@ -112,10 +113,10 @@ def _keys(job: JobRecord, storage: Storage) -> set[str]:
 
 
 def borrows(job: JobRecord) -> bool:
-    """Tell whether a job's document or result in S3 is there because of another job."""
+    """Tell whether a job's document or result is there because of another job."""
     return job.reused_from is not None or owner(job.s3_key) not in (None, job.job_id)
 
 
 def uploaded(job: JobRecord, storage: Storage) -> bool:
-    """Tell whether docnats put the document into S3, or it was there before."""
+    """Tell whether docnats put the document into the storage, or it was there before."""
     return job.s3_bucket == storage.bucket and job.s3_key.startswith(RAW_PREFIX)

@@ -138,7 +138,7 @@ class S3DocumentClient(Reader):
 
         Notes
         -----
-        With ``cleanup_on_error``, a document that fails or times out leaves nothing in S3.
+        With ``cleanup_on_error``, a document that fails or times out leaves nothing in the storage.
         """
         timeout = self.config.timeout if timeout is None else timeout
         secrets = {} if password is None else {"password": password}
@@ -211,7 +211,7 @@ class S3DocumentClient(Reader):
         Raises
         ------
         SourceError
-            A document is not in S3 any more, or there is nothing to retry; nothing was
+            A document is not in the storage any more, or there is nothing to retry; nothing was
             submitted.
 
         Examples

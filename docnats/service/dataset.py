@@ -1,4 +1,4 @@
-"""The results of many jobs as one dataset that is read from S3 piece by piece."""
+"""The results of many jobs as one dataset that is read piece by piece."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ async def _schema(fragment: Fragment) -> pa.Schema:
     try:
         return await asyncio.to_thread(lambda: fragment.physical_schema)
     except FileNotFoundError as error:
-        raise ObjectMissing(f"{fragment.path} is not in S3: the results were cleaned up") from error
+        raise ObjectMissing(f"{fragment.path} is gone: the results were cleaned up") from error
     except OSError as error:
         raise StorageError(f"cannot read {fragment.path} with pyarrow: {error}") from error

@@ -58,7 +58,7 @@ class Estimate:
     failure_rate : Range
         The part of the documents that fail: Wilson's score interval.
     result_bytes : Range
-        Bytes of results in S3.
+        Bytes of results.
     records : tuple of JobRecord
         The jobs of those processed.
     """

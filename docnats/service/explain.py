@@ -14,6 +14,7 @@ from docnats.errors import ErrorType, JobFailed, JobTimeout, ObjectMissing
 from docnats.models import JobRecord, JobState
 from docnats.names import PAGES, part_key, result_key
 from docnats.storage import Storage
+from docnats.table.quantities import many
 
 __all__ = ["Explanation", "advice_on", "explain_jobs", "failure_of"]
 
@@ -21,7 +22,7 @@ _REASONS = 3
 """Pages whose fault is told in words; the others are named only."""
 
 _FETCHES = 16
-"""Results read from S3 at a time."""
+"""Results read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,7 @@ def _tried(job: JobRecord) -> str:
         return f"Nothing: the result of job {job.reused_from} was given."
     if not job.attempt:
         return "No worker has begun it."
-    attempts = "1 attempt" if job.attempt == 1 else f"{job.attempt} attempts"
-    words = [f"{attempts}, the last on worker {job.worker}"]
+    words = [f"{many(job.attempt, 'attempt')}, the last on worker {job.worker}"]
     if job.started_at and job.finished_at:
         words.append(f"{(job.finished_at - job.started_at).total_seconds():.1f} s")
     return f"{', '.join(words)} (limit {job.processing_timeout:g} s)."
@@ -158,7 +158,7 @@ _HAPPENED = {
     ErrorType.OUT_OF_MEMORY: "It needed more memory than one parser may use.",
     ErrorType.CRASHED: "The parser crashed on it; no other document was harmed.",
     ErrorType.TOO_LARGE: "It is larger than the configured limit.",
-    ErrorType.STORAGE: "The document or its result could not be moved to or from S3.",
+    ErrorType.STORAGE: "The document or its result could not be moved to or from the storage.",
     ErrorType.NOT_SENT: "The process that submitted it ended before its turn came.",
     ErrorType.UNREADABLE: "The workers cannot make sense of its job message.",
     ErrorType.PROCESSOR: "No worker could put it through its processor.",
@@ -168,7 +168,7 @@ _HAPPENED = {
 }
 
 _CANCELLED = "Nothing, or run it again: .docnats.retry()."
-_NOT_UPLOADED = "Check that the file can be read and S3 reached, then submit it again."
+_NOT_UPLOADED = "Check that the file can be read and the storage reached, then submit it again."
 _TOO_MANY_PAGES = "Split it, or raise DOCNATS_MAX_PAGES on the workers, then .docnats.retry()."
 _REPAIR = (
     "Use the other pages as they are; or open the file in a viewer: if it shows these pages, save "
@@ -195,7 +195,7 @@ _ADVICE = {
         f"The file shows a fault of the parser: please report it to docling-parse. {_SKIPPED}"
     ),
     ErrorType.TOO_LARGE: "Split it, or raise DOCNATS_MAX_FILE_SIZE, then submit it again.",
-    ErrorType.STORAGE: "Check S3 with docnats.health(), then .docnats.retry().",
+    ErrorType.STORAGE: "Check the storage with docnats.health(), then .docnats.retry().",
     ErrorType.NOT_SENT: "Submit the file again; it was never sent.",
     ErrorType.UNREADABLE: (
         "Run workers of the client's version, then `docnats requeue`; docnats.dead_letters() has "

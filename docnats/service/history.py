@@ -21,6 +21,7 @@ from docnats.reconcile import settle_dead_senders
 from docnats.service.archives import Archives
 from docnats.service.batch import Batch
 from docnats.table import JobTable
+from docnats.table.quantities import many, named
 
 __all__ = [
     "BatchSummary",
@@ -33,7 +34,6 @@ __all__ = [
     "key_of",
     "list_batches",
     "list_jobs",
-    "named",
     "new_batch",
     "result_places",
     "select_jobs",
@@ -52,9 +52,6 @@ _SINGLY = 32
 
 _GROUP = 256
 """Reads on their way at a time."""
-
-_NAMED = 5
-"""Files named in an error; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +275,7 @@ async def select_jobs(archives: Archives, keys: Iterable[JobKey]) -> Batch:
     active = {entry.record.batch for entry in entries if not entry.record.terminal}
     whose = batches[0] if len(batches) == 1 else f"{len(batches)} batches"
     table = JobTable(
-        f"{len(entries)} {'job' if len(entries) == 1 else 'jobs'} of {whose}",
+        f"{many(len(entries), 'job')} of {whose}",
         only={entry.record.job_id for entry in entries},
     )
     for entry in entries:
@@ -332,9 +329,3 @@ async def entries_of(bus: Bus, keys: Iterable[JobKey]) -> dict[JobKey, StateEntr
 def key_of(record: JobRecord) -> JobKey:
     """Return what names a job."""
     return record.batch, record.job_id
-
-
-def named(names: Sequence[str]) -> str:
-    """Return some names in words; of many, the first few and how many more there are."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

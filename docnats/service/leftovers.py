@@ -1,4 +1,4 @@
-"""What is left in S3 that no job needs: finds it, and deletes it on request."""
+"""What is left in the storage that no job needs: finds it, and deletes it on request."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def collect_leftovers(
 _STRANGERS = (
     "nothing deleted: no object in the bucket {bucket} belongs to a job that this installation "
     "knows, so the bucket seems to be another one's. Check NATS_URL, DOCNATS_NAMESPACE and "
-    "S3_BUCKET. If the job table was really lost, empty the bucket with your S3 tools"
+    "S3_BUCKET. If the job table was really lost, empty the bucket with the storage's own tools"
 )
 
 

@@ -9,6 +9,7 @@ from docnats.bus import Bus, StateEntry
 from docnats.config import ProcessingConfig
 from docnats.errors import SourceError, StorageError, UnreadableMessage
 from docnats.models import DeadLetter, JobMessage, JobRecord, JobState
+from docnats.names import where
 from docnats.service.batch import Batch
 from docnats.service.retry import Place, Resubmission, look_up
 from docnats.service.sources import Source
@@ -94,7 +95,7 @@ async def _find_documents(
             unusable[bucket] = str(error)
     for one in readable:
         if one.place not in found:
-            gone = f"its document s3://{'/'.join(one.place)} is not in S3 any more"
+            gone = f"its document {where(*one.place)} is not in the storage any more"
             refused[one.letter.id] = unusable.get(one.message.s3_bucket, gone)
     return found
 

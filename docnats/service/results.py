@@ -1,4 +1,4 @@
-"""Results in S3, as DataFrames: one document's, or those of many jobs together."""
+"""Results in the storage, as DataFrames: one document's, or those of many jobs together."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from docnats.errors import ObjectMissing, TableError, ungrouped
 from docnats.models import JobRecord
 from docnats.names import DOCUMENT, PAGES, WORDS, part_key, result_key, where
-from docnats.service.history import named
 from docnats.storage import Storage
+from docnats.table.quantities import named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,8 +139,8 @@ async def fetch_source(storage: Storage, job: JobRecord) -> bytes:
         return await storage.get_bytes(job.s3_key, bucket=job.s3_bucket)
     except ObjectMissing as error:
         raise ObjectMissing(
-            f"the document {job.filename} is not in S3 any more ({where(job.s3_bucket, job.s3_key)}"
-            "): submit the file again to have it there"
+            f"the document {job.filename} is not in the storage any more ("
+            f"{where(job.s3_bucket, job.s3_key)}): submit the file again to have it there"
         ) from error
 
 
@@ -206,7 +206,7 @@ async def fetch_table(
 
 
 async def result_sizes(storage: Storage, jobs: Iterable[JobRecord]) -> dict[str, int]:
-    """Return the bytes that the results of done jobs take in S3, by job id."""
+    """Return the bytes that the results of done jobs take, by job id."""
     slots = asyncio.Semaphore(_LISTED)
 
     async def measure(job: JobRecord) -> int:
@@ -220,8 +220,8 @@ async def result_sizes(storage: Storage, jobs: Iterable[JobRecord]) -> dict[str,
 
 def _cleaned_up(names: Sequence[str]) -> ObjectMissing:
     return ObjectMissing(
-        f"the results of {named(names)} are not in S3 any more: they were cleaned up. Leave the "
-        "rows out, or process the files again"
+        f"the results of {named(names)} are not in the storage any more: they were cleaned up. "
+        "Leave the rows out, or process the files again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs jobs again from the documents that are in S3 already."""
+"""Runs jobs again from the documents that are in the storage already."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from docnats.models import JobMessage, JobRecord, JobState
 from docnats.service.archives import Archives
 from docnats.service.choice import Choice
 from docnats.service.cleanup import uploaded
-from docnats.service.history import JobKey, find_jobs, named
+from docnats.service.history import JobKey, find_jobs
 from docnats.service.sources import Source
 from docnats.service.submission import Submission
 from docnats.storage import Storage, StoredObject
+from docnats.table.quantities import named
 
 __all__ = ["Place", "Resubmission", "look_up", "resubmission", "retryable"]
 
 _SINGLY = 50
-"""Documents up to which S3 is asked for each; for more, what is there is listed."""
+"""Documents up to which the storage is asked for each; for more, what is there is listed."""
 
 Place = tuple[str, str]
 """A bucket and a key."""
@@ -81,7 +82,7 @@ async def resubmission(
 
 
 async def _find_documents(storage: Storage, jobs: Sequence[JobRecord]) -> list[Source]:
-    """Return where the documents of some jobs are in S3, as sources of a new submission.
+    """Return where the documents of some jobs are, as sources of a new submission.
 
     Raises
     ------
@@ -93,9 +94,9 @@ async def _find_documents(storage: Storage, jobs: Sequence[JobRecord]) -> list[S
     gone = [job.filename for job, place in zip(jobs, places, strict=True) if place not in stored]
     if gone:
         raise SourceError(
-            f"no retry of {named(gone)}: the document is not in S3, because it was cleaned up or "
-            "never arrived there. Submit the file again, and leave its row out of the retry; "
-            "nothing was submitted"
+            f"no retry of {named(gone)}: the document is not in the storage, because it was "
+            "cleaned up or never arrived there. Submit the file again, and leave its row out of "
+            "the retry; nothing was submitted"
         )
     return [
         Source(name=job.filename, size=stored[place].size, bucket=place[0], key=place[1])
@@ -104,7 +105,7 @@ async def _find_documents(storage: Storage, jobs: Sequence[JobRecord]) -> list[S
 
 
 async def look_up(storage: Storage, places: set[Place]) -> dict[Place, StoredObject]:
-    """Return what is in S3 at some places; what is not there is left out."""
+    """Return what is stored at some places; what is not there is left out."""
     found: dict[Place, StoredObject] = {}
     for bucket in {bucket for bucket, _ in places}:
         keys = sorted(key for other, key in places if other == bucket)

@@ -100,7 +100,7 @@ class S3DocumentService(S3DocumentClient):
     async def gc(
         self, *, delete: bool = False, older_than: timedelta = timedelta(hours=24)
     ) -> list[Leftover]:
-        """Find what is in S3 and no job needs; delete it if asked to. See :func:`docnats.gc`."""
+        """Find what is stored and no job needs; delete it if asked to. See :func:`docnats.gc`."""
         return await collect_leftovers(self.archives, delete=delete, older_than=older_than)
 
     async def canary(

@@ -12,7 +12,8 @@ from docnats.bus import Bus, NatsBus, UrlRequest
 from docnats.config import NatsConfig, S3Config
 from docnats.errors import BusError, ConfigError, StorageError
 from docnats.models import JobRecord, JobUrls
-from docnats.names import DOCUMENT, RAW_PREFIX, RESULT_PARTS, result_part
+from docnats.names import DOCUMENT, RESULT_PARTS, result_part
+from docnats.service.cleanup import uploaded
 from docnats.storage import S3Storage, Storage
 from docnats.telemetry import about_job
 
@@ -53,7 +54,7 @@ class Signer:
     def vouch_for(self, jobs: Iterable[JobRecord]) -> None:
         """Sign for the documents of these jobs wherever they are: this client chose them."""
         self._submitted.update(
-            (job.s3_bucket, job.s3_key) for job in jobs if not self._uploaded(job)
+            (job.s3_bucket, job.s3_key) for job in jobs if not uploaded(job, self._storage)
         )
 
     async def run(self) -> None:
@@ -83,12 +84,9 @@ class Signer:
         return await signed_urls(self._storage, job)
 
     def _may_be_read(self, job: JobRecord) -> bool:
-        if self._uploaded(job) or (job.s3_bucket, job.s3_key) in self._submitted:
+        if uploaded(job, self._storage) or (job.s3_bucket, job.s3_key) in self._submitted:
             return True
         return job.s3_bucket != self._storage.bucket and job.s3_bucket in self._storage.readable
-
-    def _uploaded(self, job: JobRecord) -> bool:
-        return job.s3_bucket == self._storage.bucket and job.s3_key.startswith(RAW_PREFIX)
 
 
 async def run_signer(s3: S3Config | None = None, nats: NatsConfig | None = None) -> None:

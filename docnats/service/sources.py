@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from docnats.errors import SourceError
 from docnats.storage import Storage
+from docnats.table.quantities import named
 
 __all__ = ["Source", "Sources", "expand_sources"]
 
@@ -25,9 +26,6 @@ Sources: TypeAlias = (
     | Mapping[str, bytes]
     | Iterable[str | os.PathLike[str] | tuple[str, bytes]]
 )
-
-_NAMED = 5
-"""Offending sources named in an error; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ async def expand_sources(sources: Sources, storage: Storage) -> list[Source]:
         except FileNotFoundError as error:
             missing.append(str(error.filename or item))
     if missing:
-        raise SourceError(f"no such file: {_some(missing)}. Nothing was uploaded")
+        raise SourceError(f"no such file: {named(missing)}. Nothing was uploaded")
     if not found:
         raise SourceError("there is nothing to submit: the list of sources is empty")
     return _named_below_common_folder(found)
@@ -171,11 +169,6 @@ def _named_below_common_folder(sources: list[Source]) -> list[Source]:
         else source
         for source in sources
     ]
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 _ACCEPTED = (

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from docnats.bus import Bus, StateEntry
 from docnats.config import ProcessingConfig
 from docnats.errors import ErrorType, StorageError, ungrouped
-from docnats.models import SECRET_OPTIONS, JobMessage, JobRecord, JobState, JobUrls, utc_now
+from docnats.models import SECRET_OPTIONS, JobMessage, JobRecord, JobState, utc_now
 from docnats.names import new_job_id, raw_key
 from docnats.service.choice import Choice
 from docnats.service.known import Library
@@ -252,25 +252,8 @@ class Submission:
             )
 
     async def _message(self, record: JobRecord) -> JobMessage:
-        urls = await signed_urls(self._storage, record) if self._config.presign else JobUrls()
-        return JobMessage(
-            request_id=record.job_id,
-            batch=record.batch,
-            s3_bucket=record.s3_bucket,
-            s3_key=record.s3_key,
-            s3_url=urls.s3_url,
-            result_url=urls.result_url,
-            part_urls=urls.part_urls,
-            timestamp=record.submitted_at,
-            file_size=record.bytes or 0,
-            processing_timeout=record.processing_timeout,
-            sha256=record.sha256,
-            filename=record.filename,
-            processor=record.processor,
-            options=dict(self._choice.options),
-            custom_prompt=record.custom_prompt,
-            force=self._force,
-        )
+        urls = await signed_urls(self._storage, record) if self._config.presign else None
+        return record.message(urls, options=self._choice.options, force=self._force)
 
 
 def _never_to_run(record: JobRecord) -> bool:

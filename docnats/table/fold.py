@@ -14,6 +14,7 @@ from docnats.models import (
     PageProgress,
     Progress,
     RunningJob,
+    Unserved,
     WorkerActivity,
     WorkerInfo,
     utc_now,
@@ -65,6 +66,7 @@ class JobTable:
         self._last_place = ("", -1)
         self._in_order = True
         self._counts: Counter[JobState] = Counter()
+        self._queued: Counter[tuple[str, bool]] = Counter()
         self._running: dict[str, JobRecord] = {}
         self._work = Workload()
         self._pages = 0
@@ -113,6 +115,8 @@ class JobTable:
     def _account(self, record: JobRecord, sign: int) -> None:
         size = sign * (record.bytes or 0)
         self._counts[record.state] += sign
+        if record.state is JobState.QUEUED:
+            self._queued[record.processor, record.custom_prompt is not None] += sign
         self._work.account(record, sign)
         self._bytes_total += size
         if record.s3_key == raw_key(record.job_id):
@@ -184,7 +188,8 @@ class JobTable:
         self._pace.add(Sample(elapsed, pages, self._bytes_sent, outlook.done, busy))
         sending = self._counts[JobState.UPLOADING] > 0
         remaining = self._pace.remaining(outlook, parsers, self._bytes_to_send)
-        stuck = self._workers == [] and not finished
+        unserved = self._unserved()
+        stuck = bool(unserved) or (self._workers == [] and not finished)
         return Progress(
             batch=self.batch,
             total=len(self._jobs),
@@ -200,6 +205,7 @@ class JobTable:
             bytes_sent_per_second=self._pace.bytes_sent_per_second() if sending else None,
             remaining=None if stuck else remaining,
             workers=self._activity(),
+            unserved=unserved,
         )
 
     @property
@@ -233,6 +239,17 @@ class JobTable:
                 sum(job_id not in self._jobs for job_id in info.jobs),
             )
             for info in sorted(self._workers, key=lambda info: info.started_at)
+        )
+
+    def _unserved(self) -> tuple[Unserved, ...]:
+        """Return the queued jobs that no live worker can do; none where no worker lives."""
+        workers = self._workers
+        if not workers:
+            return ()
+        return tuple(
+            Unserved(processor, prompt, jobs)
+            for (processor, prompt), jobs in (+self._queued).most_common()
+            if not any(worker.can_do(processor, prompt=prompt) for worker in workers)
         )
 
     def _running_job(self, record: JobRecord) -> RunningJob:

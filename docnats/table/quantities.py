@@ -1,10 +1,14 @@
-"""Quantities as people say them: times, sizes, numbers of things."""
+"""Quantities as people say them: times, sizes, numbers of things, long lists."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, floor
 
-__all__ = ["duration", "many", "size", "span"]
+__all__ = ["duration", "many", "named", "size", "span"]
+
+_NAMED = 5
+"""Things named of many; the rest are counted."""
 
 
 def duration(seconds: float) -> str:
@@ -66,3 +70,15 @@ def size(count: float) -> str:
 def many(count: int, noun: str) -> str:
     """Return a number with its noun: 1 page, 2 pages."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def named(names: Sequence[str]) -> str:
+    """Return some names in words; of many, the first few and how many more there are.
+
+    Examples
+    --------
+    >>> named(["a.pdf", "b.pdf"]), named([f"{place}.pdf" for place in range(7)])
+    ('a.pdf, b.pdf', '0.pdf, 1.pdf, 2.pdf, 3.pdf, 4.pdf and 2 more')
+    """
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

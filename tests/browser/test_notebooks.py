@@ -14,6 +14,7 @@ import nbformat
 import pytest
 
 from tests.pdfs import text_pdf
+from tests.plugins import EXAMPLE, write_metadata
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
@@ -167,6 +168,26 @@ def test_the_name_of_a_failed_file_is_only_text(open_notebook: Open) -> None:
     notebook.picture("failure", cell=1)
     notebook.reload()
     check()
+
+
+def test_jobs_are_said_to_wait_for_a_worker_that_can_do_them(
+    open_notebook: Open, folder: Path
+) -> None:
+    """Their plugin is there for the notebook alone."""
+    write_metadata(EXAMPLE, folder / "site")
+    plugin = f"import sys\nsys.path += ['site', {str(EXAMPLE)!r}]"
+    submit = "jobs = docnats.submit_many('pdfs', processor='wordcount', wait=False)"
+    notebook = open_notebook([f"{START}\n{plugin}", submit, "jobs.docnats.cancel();"])
+    notebook.run(0)
+    output = notebook.run(1)
+    told = f"{FILES} jobs wait for a worker that offers wordcount"
+    expect(output.locator(".docnats-unserved")).to_have_text(told, timeout=MINUTE)
+    expect(output.get_by_role("status")).to_contain_text(told, timeout=MINUTE)
+    notebook.picture("unserved", cell=1)
+    notebook.run(2)
+    expect(output.get_by_role("progressbar")).to_have_count(0)
+    expect(output).to_contain_text(f"{FILES} cancelled")
+    expect(output).not_to_contain_text("wait for a worker")
 
 
 def test_another_kernel_attaches_to_a_batch_whose_kernel_is_killed(open_notebook: Open) -> None:

@@ -42,7 +42,7 @@ def pdfs(folder: Path) -> None:
 
 
 def test_the_panel_says_which_server_it_waits_for_until_it_is_back(open_notebook: Open) -> None:
-    """NATS is frozen and S3 is killed; both are named, with the seconds, and nothing fails."""
+    """Both servers are frozen; NATS, missed first, is named with the seconds, and nothing fails."""
     notebook = open_notebook([START, "jobs = docnats.submit_many('pdfs', wait=False)"])
     nats, s3 = map(int, notebook.run(0).inner_text().split()[-2:])
     output = notebook.run(1)

@@ -176,7 +176,7 @@ def test_results_that_were_cleaned_up_are_an_error_that_names_the_documents(
 ) -> None:
     one = jobs[jobs.filename == "one.pdf"]
     assert one.docnats.cleanup() == 1
-    with pytest.raises(ObjectMissing, match=r"results of one\.pdf are not in S3 any more"):
+    with pytest.raises(ObjectMissing, match=r"results of one\.pdf are not in the storage any more"):
         jobs.docnats.words()
     with pytest.raises(ObjectMissing, match=r"one\.pdf"):
         one.docnats.document()

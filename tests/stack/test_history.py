@@ -9,7 +9,7 @@ import pytest
 
 from docnats.config import NatsConfig
 from docnats.errors import ConfigError, SourceError, TableError
-from docnats.models import JobMessage, JobRecord, JobState, utc_now
+from docnats.models import JobRecord, JobState, utc_now
 from docnats.names import raw_key
 from docnats.service import S3DocumentService, key_of
 from docnats.stack import LocalStack
@@ -188,17 +188,5 @@ async def queued(service: S3DocumentService, batch: str, count: int) -> list[Job
         for position in range(count)
     ]
     await write_new(service.bus, jobs)
-    await service.bus.publish(
-        JobMessage(
-            request_id=job.job_id,
-            batch=batch,
-            s3_bucket=job.s3_bucket,
-            s3_key=job.s3_key,
-            timestamp=now,
-            file_size=1,
-            processing_timeout=1,
-            filename=job.filename,
-        )
-        for job in jobs
-    )
+    await service.bus.publish(job.message() for job in jobs)
     return jobs

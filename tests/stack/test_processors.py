@@ -20,6 +20,7 @@ import docnats
 from docnats.errors import ConfigError, JobFailed
 from docnats.models import JobRecord, JobState
 from docnats.names import PAGES, RESULT_PREFIX
+from docnats.panel import open_panel
 from docnats.service import DocumentResult, S3DocumentService
 from docnats.stack import LocalStack
 from tests.language_model import KEY, LanguageModel, language_model
@@ -128,9 +129,12 @@ async def test_a_bad_option_is_refused_before_the_upload(service: S3DocumentServ
 
 
 async def test_a_job_that_no_live_worker_can_do_waits_and_says_so(
-    service: S3DocumentService, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    service: S3DocumentService,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    """Its plugin is installed where it is submitted, and on no worker."""
+    """Its plugin is installed where it is submitted, and on no worker; the panel says so too."""
     (tmp_path / "elsewhere_plugin.py").write_text(
         "from docnats.processors import Processor\n"
         "PROCESSOR = Processor('elsewhere', 'elsewhere', 'elsewhere_plugin:open_reader')\n"
@@ -148,8 +152,14 @@ async def test_a_job_that_no_live_worker_can_do_waits_and_says_so(
             break
     assert entry.record.state is JobState.QUEUED
     assert entry.record.error == "waits for a worker that offers the processor elsewhere"
+    panel, shown = open_panel(batch.table.progress(), kind="text"), ""
+    following = asyncio.create_task(batch.follow(panel.update, timeout=LIMIT))
+    async with asyncio.timeout(LIMIT):
+        while "1 job waits for a worker that offers elsewhere" not in shown:
+            await asyncio.sleep(0.1)
+            shown += capsys.readouterr().err
     assert await service.cancel([entry.record]) == 1
-    (job,) = (await batch.follow(timeout=LIMIT)).records()
+    (job,) = (await following).records()
     assert job.state is JobState.CANCELLED
 
 

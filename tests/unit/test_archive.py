@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from docnats.bus import StateEntry
 from docnats.errors import BusError, ConfigError, DocnatsError, ErrorType, StorageError, TableError
-from docnats.models import JobMessage, JobRecord, JobState, Receipt, utc_now
+from docnats.models import JobRecord, JobState, Receipt, utc_now
 from docnats.names import RESULT_PARTS, Names, raw_key, result_key, result_part
 from docnats.service import S3DocumentService, key_of
 from docnats.storage import StoredObject
@@ -303,17 +303,7 @@ async def test_a_message_that_comes_late_does_not_bring_an_archived_job_back(
 ) -> None:
     """Its worker died between the job's end and the ack."""
     await put(bus, storage, job := record("one"))
-    message = JobMessage(
-        request_id=job.job_id,
-        batch="b",
-        s3_bucket=job.s3_bucket,
-        s3_key=job.s3_key,
-        timestamp=utc_now(),
-        file_size=4,
-        processing_timeout=600,
-        filename=job.filename,
-    )
-    await bus.publish([message])
+    await bus.publish([job.message()])
     (lease,) = await bus.pull(1, 1)
     await service.archive("b")
     assert await bus.queued() == set()

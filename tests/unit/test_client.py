@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -294,10 +295,12 @@ async def test_when_nats_stays_away_following_says_what_goes_on_and_how_to_get_b
         await batch.follow(timeout=10)
 
 
-async def test_followers_are_told_of_outages_that_last(
-    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage
+async def test_followers_are_told_of_outages_that_last_and_of_no_time_left_then(
+    client: S3DocumentClient, bus: FakeBus, storage: FakeStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await client.submit({"a.pdf": b"A"})
+    now = batch.table.progress
+    monkeypatch.setattr(batch.table, "progress", lambda: replace(now(), remaining=(1.0, 2.0)))
     bus.outage, storage.outage = 12.0, 0.1
     seen: list[Progress] = []
     following = asyncio.create_task(batch.follow(seen.append, timeout=10))
@@ -308,6 +311,11 @@ async def test_followers_are_told_of_outages_that_last(
     while seen[-1].outages == seen[0].outages:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.01)
     assert seen[-1].outages == (Outage("S3", 3.0),)
+    assert {progress.remaining for progress in seen} == {None}
+    storage.outage = None
+    while seen[-1].outages:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.01)
+    assert seen[-1].remaining == (1.0, 2.0)
     for job in await client.jobs(batch.id):
         await ended(bus, job, JobState.DONE)
     await following

@@ -47,6 +47,16 @@ async def test_every_kind_of_failure_has_words_and_advice(
     assert told.what_happened.endswith(".")
 
 
+@pytest.mark.parametrize("attempt", [0, 1])
+@pytest.mark.parametrize("error_type", ErrorType)
+async def test_what_is_told_holds_for_both_kinds_of_storage(
+    storage: FakeStorage, error_type: ErrorType, attempt: int
+) -> None:
+    record = job(JobState.FAILED, error_type=error_type, attempt=attempt)
+    (told,) = await explain_jobs(storage, [record])
+    assert "S3" not in told.what_happened + told.what_to_do
+
+
 async def test_what_was_tried_is_told_in_numbers(storage: FakeStorage) -> None:
     record = failed(
         ErrorType.TIMEOUT,

@@ -7,17 +7,18 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 
-from docnats.errors import BusError
+from docnats.errors import BusError, StackError
 from docnats.models import JobRecord, JobState, utc_now
 from docnats.notebook import following
 from docnats.notebook.following import follow
 from docnats.notebook.session import Session
 from docnats.service import Batch
+from docnats.stack import LocalStack
 from docnats.table import JobTable
 from tests.fakes.bus import FakeBus
 from tests.job_table import overwrite, write_new
@@ -152,22 +153,60 @@ def test_what_fails_while_it_is_waited_for_is_raised_there_only(session: Session
     assert session.run(asyncio.sleep(0, result="all right")) == "all right"
 
 
+class Told:
+    """A panel that keeps what it is told in the end, and whose updates may fail."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.notes: list[str | None] = []
+        self._failure = failure
+
+    def update(self, progress: object) -> None:
+        if self._failure:
+            raise self._failure
+
+    def release(self, progress: object) -> None:
+        pass
+
+    def finish(self, progress: object, note: str | None = None) -> None:
+        self.notes.append(note)
+
+
 def test_a_failure_in_the_background_is_told_in_the_panel(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notes: list[str | None] = []
-
-    class Told:
-        def update(self, progress: object) -> None:
-            raise RuntimeError("a bug")
-
-        def release(self, progress: object) -> None:
-            pass
-
-        def finish(self, progress: object, note: str | None = None) -> None:
-            notes.append(note)
-
-    monkeypatch.setattr(following, "open_panel", lambda *_, **__: Told())
+    panel = Told(RuntimeError("a bug"))
+    monkeypatch.setattr(following, "open_panel", lambda *_, **__: panel)
     with pytest.raises(RuntimeError):
         waiting(session, batch(session, JobState.QUEUED))
-    assert notes == ["internal error: RuntimeError('a bug')"]
+    assert panel.notes == ["internal error: RuntimeError('a bug')"]
+
+
+def test_the_end_of_the_embedded_stack_is_told_in_the_panel(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended:
+        def check(self) -> None:
+            raise StackError("nats ended with status 1")
+
+        def stop(self) -> None:
+            pass
+
+    panel = Told()
+    monkeypatch.setattr(following, "open_panel", lambda *_, **__: panel)
+    monkeypatch.setattr("docnats.notebook.session._CHECK_SECONDS", 0.01)
+    running = batch(session, JobState.QUEUED)
+    session._stack = cast("LocalStack", Ended())
+    with pytest.raises(StackError, match="status 1"):
+        waiting(session, running)
+    assert panel.notes == ["not followed any more: nats ended with status 1"]
+
+
+def test_the_end_of_the_session_is_told_in_the_panel(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = Told()
+    monkeypatch.setattr(following, "open_panel", lambda *_, **__: panel)
+    follow(session, batch(session, JobState.QUEUED), wait=False, progress="none")
+    session.close()
+    (note,) = panel.notes
+    assert "the session was closed; docnats.attach()" in (note or "")

@@ -18,6 +18,7 @@ from docnats.models import (
     JobMessage,
     JobRecord,
     JobState,
+    JobUrls,
     PageProgress,
     Progress,
     WorkerInfo,
@@ -225,6 +226,21 @@ def test_the_wire_is_json_in_utf_8_with_times_in_utc(message: JobMessage) -> Non
     body = json.loads(message.to_json().decode("utf-8"))
     assert body["timestamp"].endswith("Z")
     assert datetime.fromisoformat(body["timestamp"]) == message.timestamp
+
+
+@settings(deadline=None)
+@given(messages)
+def test_the_record_of_a_message_makes_that_message(message: JobMessage) -> None:
+    urls = JobUrls(
+        s3_url=message.s3_url, result_url=message.result_url, part_urls=message.part_urls
+    )
+    made = JobRecord.of(message).message(urls, options=message.options, force=message.force)
+    assert made.but(schema_version=message.schema_version) == message
+
+
+def test_the_message_of_a_record_alone_has_its_options_and_no_urls() -> None:
+    message = JobMessage(**MESSAGE | {"s3_url": None, "options": {"top": 1}})
+    assert JobRecord.of(message).message() == message
 
 
 def test_a_record_cannot_be_changed_only_copied() -> None:

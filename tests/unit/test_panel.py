@@ -25,6 +25,7 @@ from docnats.models import (
     Outage,
     Progress,
     RunningJob,
+    Unserved,
     WorkerActivity,
     utc_now,
 )
@@ -42,9 +43,6 @@ from docnats.panel.words import (
     BAR_ORDER,
     display_name,
     doing,
-    duration,
-    size,
-    span,
     text_summary,
     tiles,
 )
@@ -302,6 +300,53 @@ def test_a_widget_is_told_of_outages_with_and_without_their_seconds() -> None:
     assert told["waiting_for"] == "Reconnecting to NATS, waiting for S3"
     told = numbers(progress())
     assert (told["waiting"], told["waiting_for"]) == ("", "")
+
+
+def unserved(*jobs: Unserved, elapsed: float = 0) -> Progress:
+    return replace(progress(5, elapsed=elapsed), unserved=jobs)
+
+
+DOCLING = "3 jobs wait for a worker that offers docling"
+
+
+def test_a_bar_says_which_jobs_wait_for_another_worker(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    panel = open_panel(progress())
+    panel.update(unserved(Unserved("docling", False, 3)))
+    terminal.read_until(DOCLING)
+    panel.finish(progress(10))
+    assert "wait" not in terminal.read_until("10 of 10 documents done")
+
+
+def test_a_log_says_at_once_and_in_every_line_which_jobs_wait_for_another_worker(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    panel = open_panel(progress())
+    panel.update(unserved(Unserved("docling", False, 1), elapsed=1))
+    for second in range(2, 13):
+        panel.update(unserved(Unserved("docling", False, 3), elapsed=second))
+    panel.update(progress(6, elapsed=13))
+    panel.finish(unserved(Unserved("docling", False, 3), elapsed=14))
+    start = "docnats: 5 of 10 documents done, 5 queued"
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        f"{start} (1 job waits for a worker that offers docling, 15 pages, 15 pages/s, 1.0 s)",
+        f"{start} ({DOCLING}, 15 pages, 1.4 pages/s, 11 s)",
+        f"{start} ({DOCLING}, 15 pages, 1.1 pages/s, 14 s)",
+    ]
+
+
+def test_a_widget_and_the_static_html_say_which_jobs_wait_for_another_worker() -> None:
+    kinds = [Unserved(NASTY, False, 2), *(Unserved(f"p{place}", True, 1) for place in range(4))]
+    told = numbers(unserved(*kinds))["unserved"]
+    assert told.startswith("2 jobs wait for a worker that offers <img src=x onerror=alert(1)>")
+    assert told.endswith(", 1 job waits for a worker that offers p1 and a language model, …")
+    assert told.isprintable()
+    read = Tags(html_summary(unserved(*kinds)))
+    assert told in read.text
+    assert "img" not in read.tags
+    assert numbers(progress())["unserved"] == ""
 
 
 def test_none_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -590,45 +635,3 @@ def test_the_style_sheet_loads_nothing_and_has_the_colours_of_the_static_html() 
     assert not re.search(r"@import|url\(", sheet)
     found = dict(re.findall(r"--docnats-(\w+): (#[0-9a-f]{6});", sheet))
     assert found == {state.value: colour for state, colour in COLOURS.items()}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (-1, "0.0 s"),
-        (0.04, "0.0 s"),
-        (9.96, "10 s"),
-        (59.6, "1 min 0 s"),
-        (599, "9 min 59 s"),
-        (600, "10 min"),
-        (3599.9, "1 h 0 min"),
-        (360_000, "100 h 0 min"),
-    ],
-)
-def test_times_are_said_as_people_say_them(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [
-        (0, 0, "up to 5 s"),
-        (11, 29.9, "10 to 30 s"),
-        (85, 95, "1 to 2 min"),
-        (20, 95, "up to 2 min"),
-        (5395, 5400, "89 to 90 min"),
-        (3600, 5401, "1 to 2 h"),
-        (7200, 7200, "about 2 h"),
-        (4_000_000, 9_000_000, "1,111 to 2,500 h"),
-    ],
-)
-def test_what_is_left_is_a_range_in_round_numbers(low: float, high: float, said: str) -> None:
-    assert span(low, high) == said
-
-
-@pytest.mark.parametrize(
-    ("count", "said"),
-    [(0, "0 B"), (999, "999 B"), (999.7, "1.0 kB"), (9_960, "10 kB"), (2.5e15, "2,500 TB")],
-)
-def test_sizes_are_said_in_two_figures(count: float, said: str) -> None:
-    assert size(count) == said

@@ -38,25 +38,12 @@ def record(number: int, state: JobState = JobState.UPLOADING) -> JobRecord:
     )
 
 
-def message(job: JobRecord) -> JobMessage:
-    return JobMessage(
-        request_id=job.job_id,
-        batch=job.batch,
-        s3_bucket=job.s3_bucket,
-        s3_key=job.s3_key,
-        timestamp=job.submitted_at,
-        file_size=1,
-        processing_timeout=60,
-        filename=job.filename,
-    )
-
-
 async def left_by(bus: FakeBus, sender: SenderInfo) -> None:
     """Leave what a sender leaves that dies in the middle: 0 and 1 are told, 2 and 3 are not."""
     await bus.enlist(sender)
     jobs = [record(0, JobState.QUEUED), record(1), record(2), record(3)]
     await write_new(bus, jobs)
-    await bus.publish(map(message, jobs[:2]))
+    await bus.publish(job.message() for job in jobs[:2])
 
 
 @cache
@@ -131,7 +118,7 @@ async def test_a_message_published_while_its_row_is_settled_changes_nothing(
     async def overtaken(batch: str | None = None) -> set[tuple[str, str]]:
         monkeypatch.setattr(bus, "queued", queued)
         found = await queued(batch)
-        await bus.publish([message(record(2))])
+        await bus.publish([record(2).message()])
         await overwrite(bus, [record(1, JobState.RUNNING)])
         return found
 

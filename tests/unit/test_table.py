@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docnats.errors import ErrorType
-from docnats.models import JobRecord, JobState, PageProgress, RunningJob, WorkerInfo, utc_now
+from docnats.models import (
+    JobRecord,
+    JobState,
+    PageProgress,
+    RunningJob,
+    Unserved,
+    WorkerInfo,
+    utc_now,
+)
 from docnats.table import COLUMNS, JobTable, jobs_frame
 
 CONTRACT = [
@@ -199,6 +207,27 @@ def test_the_workers_are_shown_with_what_they_do() -> None:
     assert [job.filename for job in (table.progress().workers or ())[0].jobs] == ["j0.pdf"]
 
 
+def test_queued_jobs_that_no_live_worker_can_do_are_counted_by_what_they_need() -> None:
+    """A model answers only what its own worker has put through the processor."""
+    table = JobTable("b")
+    for place in range(5):
+        how = {} if place == 0 else {"processor": "docling"}
+        prompt = "Why?" if place == 4 else None
+        row = record(f"j{place}", place, state=JobState.QUEUED, custom_prompt=prompt, **how)
+        table.apply(row, place + 1)
+    assert table.progress().unserved == ()  # nobody knows who lives
+    table.apply_workers([])
+    assert table.progress().unserved == ()
+    plain = worker("w1").but(prompts="tiny")
+    table.apply_workers([plain])
+    lacking = (Unserved("docling", False, 3), Unserved("docling", True, 1))
+    assert table.progress().unserved == lacking
+    table.apply_workers([plain, worker("w2").but(processors=("docling",))])
+    assert table.progress().unserved == lacking[1:]
+    table.apply(record("j4", 4, state=JobState.CANCELLED, processor="docling"), 6)
+    assert table.progress().unserved == ()
+
+
 def test_the_time_left_counts_the_pages_of_running_documents() -> None:
     start = utc_now()
     now = start + timedelta(seconds=10)
@@ -211,7 +240,7 @@ def test_the_time_left_counts_the_pages_of_running_documents() -> None:
     assert low < 10 * 50 / 150 < high
 
 
-def test_no_time_is_left_to_tell_while_there_is_no_worker() -> None:
+def test_no_time_is_left_to_tell_while_there_is_no_worker_for_a_job() -> None:
     start = utc_now()
     table = JobTable("b", clock=lambda: start + timedelta(seconds=10))
     for place, state in enumerate([JobState.DONE, JobState.RUNNING]):
@@ -221,5 +250,8 @@ def test_no_time_is_left_to_tell_while_there_is_no_worker() -> None:
     assert table.progress().remaining is not None
     table.apply_workers([])
     assert table.progress().remaining is None
-    table.apply(record("j1", 1, state=JobState.DONE, pages=5, bytes=100), 3)
+    table.apply(record("j1", 1, state=JobState.QUEUED, bytes=100, processor="other"), 3)
+    table.apply_workers([worker("w1")])
+    assert table.progress().remaining is None
+    table.apply(record("j1", 1, state=JobState.DONE, pages=5, bytes=100), 4)
     assert table.progress().remaining == (0, 0)

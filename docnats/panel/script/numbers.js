@@ -84,25 +84,20 @@ export function tiles() {
 }
 
 export function note() {
-  const node = element("div", "docnats-note");
-  node.setAttribute("role", "alert");
-  return {
-    node,
-    draw: ({ progress }) => {
-      node.hidden = !progress.note;
-      write(node, progress.note ?? "");
-    },
-  };
+  const it = notice("note");
+  it.node.setAttribute("role", "alert");
+  return it;
 }
 
-// Not an alert: the seconds change all the time. The announcer says it once.
-export function waiting() {
-  const node = element("div", "docnats-note docnats-waiting");
+// One of the sentences in `progress`. Not an alert by itself: its numbers change all the time.
+// The announcer says it now and then.
+export function notice(name) {
+  const node = element("div", `docnats-note docnats-${name}`);
   return {
     node,
     draw: ({ progress }) => {
-      node.hidden = !progress.waiting;
-      write(node, progress.waiting);
+      node.hidden = !progress[name];
+      write(node, progress[name] ?? "");
     },
   };
 }
@@ -121,7 +116,7 @@ export function announcer() {
       const back = changed && waited && "Connected again";
       waited = progress.waiting_for;
       spoken = progress.elapsed;
-      write(node, [waited || back, progress.headline].filter(Boolean).join(". "));
+      write(node, [waited || back, progress.unserved, progress.headline].filter(Boolean).join(". "));
     },
   };
 }

@@ -3,14 +3,14 @@
 import { element } from "./dom.js";
 import { failures } from "./failures.js";
 import { mosaic } from "./mosaic.js";
-import { announcer, bar, header, legend, note, tiles, waiting } from "./numbers.js";
+import { announcer, bar, header, legend, note, notice, tiles } from "./numbers.js";
 import { workers } from "./workers.js";
 
 const TRAITS = ["progress", "snapshot", "filenames", "workers", "failures"];
 
 function render({ model, el }) {
-  const parts = [header(), bar(), legend(), note(), waiting(), tiles(), mosaic()];
-  parts.push(workers(), failures(), announcer());
+  const parts = [header(), bar(), legend(), note(), notice("waiting"), notice("unserved")];
+  parts.push(tiles(), mosaic(), workers(), failures(), announcer());
   const root = element("section", "docnats-panel tex2jax_ignore mathjax_ignore");
   root.append(...parts.map((part) => part.node));
   el.append(root);
