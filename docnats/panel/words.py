@@ -145,8 +145,10 @@ def _whole(seconds: float) -> str:
 
 
 def live_facts(progress: Progress) -> list[str]:
-    """Return pages, rate, elapsed time and, where it can be told, the time left."""
+    """Return pages, rate, elapsed time, that no worker lives, or the time left if it is known."""
     found = [many(progress.pages, "page"), _speed(progress), duration(progress.elapsed)]
+    if not progress.finished and progress.workers == ():
+        found.append("waiting for a live worker")
     if not progress.finished and progress.remaining is not None:
         found.append(f"{span(*progress.remaining)} left")
     return [fact for fact in found if fact]

@@ -161,6 +161,17 @@ def test_a_log_gets_few_lines_and_no_control_characters(capsys: pytest.CaptureFi
     assert all(line.isprintable() for line in lines)
 
 
+def test_a_log_says_that_no_worker_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    panel = open_panel(progress())
+    panel.update(replace(progress(elapsed=10), workers=()))
+    panel.finish(replace(progress(10, elapsed=20), workers=()))
+    first, second, summary, *_ = capsys.readouterr().err.splitlines()
+    assert second == (
+        "docnats: 0 of 10 documents done, 10 queued (0 pages, 10 s, waiting for a live worker)"
+    )
+    assert "worker" not in first + summary
+
+
 def test_a_batch_that_had_ended_already_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     panel = open_panel(progress(10))
     panel.finish(progress(10))
