@@ -35,6 +35,7 @@ class LanguageModel:
     answer: Answer = lambda instructions, text: f"{len(text)} characters"
     faults: deque[tuple[int, str]] = field(default_factory=deque)
     finish_reason: str = "stop"
+    counts_tokens: bool = True
     requests: list[dict[str, Any]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
@@ -57,6 +58,7 @@ class LanguageModel:
         """Answer a request."""
         system, user = (message["content"] for message in request["messages"])
         content = self.answer(system, user)
+        used = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         return {
             "id": "chatcmpl-1",
             "object": "chat.completion",
@@ -69,7 +71,7 @@ class LanguageModel:
                     "finish_reason": self.finish_reason,
                 }
             ],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+            **({"usage": used} if self.counts_tokens else {}),
         }
 
 

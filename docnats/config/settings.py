@@ -8,7 +8,12 @@ from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from docnats.errors import ConfigError
 
@@ -16,6 +21,8 @@ __all__ = ["GIB", "MIB", "Settings", "existing_file", "is_url"]
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+
+_PREFIX = "DOCNATS_"
 
 _URL_CREDENTIALS = re.compile(r"//[^/]*@")
 
@@ -29,7 +36,7 @@ class Settings(BaseSettings):
         populate_by_name=True,
         env_ignore_empty=True,
         # By name a field is read from the environment too: without this, HOME and USER are.
-        env_prefix="DOCNATS_",
+        env_prefix=_PREFIX,
         hide_input_in_errors=True,
     )
     secret_fields: ClassVar[frozenset[str]] = frozenset()
@@ -42,6 +49,29 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError("\n".join(self._explain(dict(e)) for e in error.errors())) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read a field that has variables from these alone.
+
+        By name each would be read from one with the prefix too, and DOCNATS_PASSWORD, which opens
+        PDFs, be the password of NATS.
+        """
+        variables = cls.variables()
+        own = {name for names in variables.values() for name in names}
+        foreign = {f"{_PREFIX}{field}".lower() for field in variables} - {n.lower() for n in own}
+        environment = EnvSettingsSource(settings_cls)
+        environment.env_vars = {
+            name: text for name, text in environment.env_vars.items() if name not in foreign
+        }
+        return init_settings, environment
 
     @model_validator(mode="before")
     @classmethod

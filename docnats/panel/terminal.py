@@ -119,7 +119,8 @@ class LinePanel:
 
     def _write(self, progress: Progress) -> None:
         self._written_at = progress.elapsed
-        _write(sys.stderr, f"{headline(progress)} ({', '.join(live_facts(progress))})")
+        facts = ", ".join(_outages(progress) + live_facts(progress))
+        _write(sys.stderr, f"{headline(progress)} ({facts})")
 
 
 def _marks(progress: Progress, note: str | None) -> list[str]:
@@ -127,7 +128,11 @@ def _marks(progress: Progress, note: str | None) -> list[str]:
     counts = [(state, progress.counts.get(state, 0)) for state in states]
     said = [f"{count:,} {state}" for state, count in counts if count] + live_facts(progress)
     first = [printable(note)] if note else []
-    return first + [text for text in (waiting(progress),) if text] + said
+    return first + _outages(progress) + said
+
+
+def _outages(progress: Progress) -> list[str]:
+    return [text for text in (waiting(progress),) if text]
 
 
 def _unserved(progress: Progress) -> set[tuple[str, bool]]:

@@ -113,6 +113,12 @@ def _unserved(waiting: Unserved) -> str:
     return f"{many(waiting.jobs, 'job')} {wait} for a worker that offers {offer}"
 
 
+def _missing(progress: Progress) -> str:
+    if not progress.finished and progress.workers == ():
+        return "waiting for a live worker"
+    return unserved(progress)
+
+
 def tiles(progress: Progress) -> list[Tile]:
     """Return the numbers of a batch that runs: pages, upload, workers, time left."""
     left = _UNKNOWN if progress.remaining is None else span(*progress.remaining)
@@ -166,7 +172,7 @@ def _whole(seconds: float) -> str:
 
 def live_facts(progress: Progress) -> list[str]:
     """Return who is waited for, pages, rate, elapsed time and, if it can be told, the time left."""
-    found = [unserved(progress), many(progress.pages, "page"), _speed(progress)]
+    found = [_missing(progress), many(progress.pages, "page"), _speed(progress)]
     found.append(duration(progress.elapsed))
     if not progress.finished and progress.remaining is not None:
         found.append(f"{span(*progress.remaining)} left")

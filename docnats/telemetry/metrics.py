@@ -9,7 +9,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from docnats.models import JobRecord
+from docnats.models import JobRecord, JobState
 from docnats.telemetry.observers import ClientObserver, WorkerObserver
 
 __all__ = ["ClientMetrics", "Installation", "WorkerMetrics"]
@@ -68,6 +68,7 @@ class WorkerMetrics(WorkerObserver):
             ["state", "error_type"],
             registry=registry,
         )
+        self._jobs.labels(JobState.DONE.value, "")  # 0, not absent, where none has ended yet
         self._handed_back = Counter(
             "docnats_jobs_handed_back",
             "Jobs that went back to the queue, to be tried again.",

@@ -195,8 +195,9 @@ class Processing:
             return {}
         # What a parser process wrote is read in one: the document may have taken it over.
         pool = self._tools.pool
-        pages = await pool.run(parsing.read_texts, str(home), timeout=READ_SECONDS)
-        return {"custom_prompt": prompt, **await answer(chat, prompt, pages)}
+        with self._tools.tracing.start("docnats.prompt"):
+            pages = await pool.run(parsing.read_texts, str(home), timeout=READ_SECONDS)
+            return {"custom_prompt": prompt, **await answer(chat, prompt, pages)}
 
     def _progress_teller(self) -> OnProgress:
         loop = asyncio.get_running_loop()

@@ -153,8 +153,8 @@ def _cut(text: str, room: int) -> Iterator[str]:
 
 
 def _cost(config: LlmConfig, usage: Usage) -> float | None:
-    """Return what it cost, in the currency of the prices; None where they are not known."""
-    if config.input_price is None or config.output_price is None:
+    """Return what it cost, in the currency of the prices; None where these or usage are unknown."""
+    if config.input_price is None or config.output_price is None or not usage.input_tokens:
         return None
     spent = usage.input_tokens * config.input_price + usage.output_tokens * config.output_price
     return round(spent / 1_000_000, 9)

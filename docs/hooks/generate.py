@@ -13,7 +13,10 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Literal, get_args, get_origin
 
+from typer.main import get_command
+
 from docnats import config
+from docnats.cli.app import app
 from docnats.cli.status import EPILOG
 from docnats.config.settings import GIB, MIB, Settings
 from docnats.errors import ErrorType
@@ -113,15 +116,22 @@ def error_table() -> str:
 
 
 def cli_page() -> str:
-    """Return the help of all commands, by typer's own means."""
+    """Return the help of all commands, by typer's own means, below the heading of the page."""
     command = (sys.executable, "-m", "typer", "docnats.cli.app", "utils", "docs")
     text = subprocess.run(  # noqa: S603 - ourselves
         (*command, "--name", "docnats"), capture_output=True, text=True, check=True
     ).stdout
     until, once, after = text.partition(EPILOG)
-    text = f"{until}{once}{after.replace(EPILOG, '')}"
+    text = f"{until}{once}{after.replace(EPILOG, '')}".removeprefix("# `docnats`\n\n")
+    text = re.sub(r"^\* `([a-z][a-z-]*)`: .*$", _in_full, text, flags=re.MULTILINE)
     # Indented by two in the docstrings, which a terminal shows as it is.
     return re.sub(r"^  (docnats .*)$", _as_code, text, flags=re.MULTILINE)
+
+
+def _in_full(line: re.Match[str]) -> str:
+    """Return what a command is for, which typer cuts."""
+    commands = get_command(app).commands
+    return f"* `{line[1]}`: {commands[line[1]].get_short_help_str(limit=sys.maxsize)}"
 
 
 def _as_code(line: re.Match[str]) -> str:

@@ -412,6 +412,20 @@ def test_fields_without_a_variable_of_their_own_have_one_with_our_prefix(
     assert ProcessingConfig().max_uploads == 3
 
 
+@pytest.mark.parametrize("model", Settings.__subclasses__(), ids=lambda model: model.__name__)
+def test_fields_with_variables_of_their_own_are_read_from_no_others(
+    monkeypatch: pytest.MonkeyPatch, model: type[Settings]
+) -> None:
+    """DOCNATS_PASSWORD opens PDFs, and is not the password of NATS."""
+    documented = {name for names in model.variables().values() for name in names}
+    for name in documented:
+        monkeypatch.delenv(name, raising=False)
+    for field in model.variables():
+        if f"DOCNATS_{field.upper()}" not in documented:
+            monkeypatch.setenv(f"DOCNATS_{field.upper()}", "7")
+    assert model().model_fields_set == set()
+
+
 LLM = {"base_url": "http://127.0.0.1:11434/v1", "model": "tiny"}
 
 

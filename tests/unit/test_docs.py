@@ -67,6 +67,20 @@ def test_the_tables_in_the_repository_are_those_of_the_code(page: Path) -> None:
     assert generate.fill(page.read_text()) == page.read_text(), f"run {generate.__file__}"
 
 
+def test_the_page_about_retries_tells_of_every_error_type() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/howto/retries.md").read_text(), re.M)
+    assert {kind for row in rows for kind in re.findall(r"`(\w+)`", row)} >= set(docnats.ErrorType)
+
+
+def test_the_commands_are_told_of_whole_and_with_headings_for_the_list_of_contents() -> None:
+    page = generate.cli_page()
+    for name, command in get_command(app).commands.items():
+        summary = command.get_short_help_str(limit=1000)
+        assert f"\n* `{name}`: {summary}\n" in page
+        assert f"\n## `docnats {name}`\n" in page
+    assert not re.search(r"^# ", page, re.M)
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     told = re.findall(
         r"^::: docnats\.(\w+)$", (ROOT / "docs/reference/python.md").read_text(), re.M

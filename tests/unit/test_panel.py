@@ -159,6 +159,17 @@ def test_a_log_gets_few_lines_and_no_control_characters(capsys: pytest.CaptureFi
     assert all(line.isprintable() for line in lines)
 
 
+def test_a_log_says_that_no_worker_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    panel = open_panel(progress())
+    panel.update(replace(progress(elapsed=10), workers=()))
+    panel.finish(replace(progress(10, elapsed=20), workers=()))
+    first, second, summary, *_ = capsys.readouterr().err.splitlines()
+    assert second == (
+        "docnats: 0 of 10 documents done, 10 queued (waiting for a live worker, 0 pages, 10 s)"
+    )
+    assert "worker" not in first + summary
+
+
 def test_a_batch_that_had_ended_already_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     panel = open_panel(progress(10))
     panel.finish(progress(10))
@@ -275,6 +286,17 @@ def test_a_bar_says_which_server_is_waited_for_and_for_how_long(
     terminal.read_until("6/10")
     panel.finish(progress(10))
     assert "NATS" not in terminal.read_until("10 of 10 documents done")
+
+
+def test_the_lines_of_a_long_outage_say_for_how_long_it_lasts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    panel = open_panel(progress(elapsed=0))
+    for second in (5, 15):
+        panel.update(out_of_reach(Outage("NATS", second), elapsed=second))
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert "NATS" not in first
+    assert "(Reconnecting to NATS (15 s), " in last
 
 
 def test_a_log_says_once_that_a_server_is_waited_for_and_once_that_it_is_back(

@@ -56,6 +56,13 @@ async def test_a_text_that_fits_is_asked_about_once(model: LanguageModel) -> Non
     }
 
 
+async def test_where_the_server_counts_no_tokens_no_cost_is_known(model: LanguageModel) -> None:
+    model.counts_tokens = False
+    found = await answered(model, "Saturn", input_price=2.0, output_price=10.0)
+    assert (found["prompt"]["requests"], found["prompt"]["input_tokens"]) == (1, 0)
+    assert found["prompt"]["cost"] is None
+
+
 async def test_a_long_text_is_asked_about_in_pieces_and_the_answers_are_combined(
     model: LanguageModel,
 ) -> None:

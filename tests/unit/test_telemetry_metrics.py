@@ -63,6 +63,12 @@ async def test_a_job_that_goes_well_is_counted_once_everywhere() -> None:
         assert 7 <= (counted(waited) or 0) < 60
 
 
+def test_a_worker_that_has_ended_no_job_says_so() -> None:
+    """The alert DocnatsQueueStuck compares their rate with 0; without a series it never fires."""
+    counted = Counted(WorkerMetrics("w", "1.0").registry)
+    assert counted("jobs_total", state="done", error_type="") == 0
+
+
 async def test_a_failure_is_counted_by_its_type() -> None:
     world, counted = observed(ScriptedPool(raising(ParseError(ErrorType.ENCRYPTED, "locked"))))
     await world.submit()

@@ -25,7 +25,9 @@ from docnats.telemetry import Tracing, spans, tracing_for
 from docnats.worker.job import Job
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
+from tests.language_model import language_model
 from tests.unit.test_job import ScriptedPool, World, raising
+from tests.unit.test_prompts import Prompted
 
 
 @pytest.fixture
@@ -191,6 +193,24 @@ async def test_a_job_that_meets_a_fault_says_so(
     assert (await world.work()).state is state
     failed(by_name(exporter)["docnats.process"], error_type, str(fault))
     failed(by_name(exporter)["docnats.parse"], type(fault).__name__, str(fault))
+
+
+async def test_the_answer_to_a_prompt_is_a_part_of_its_own(
+    tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    world = Prompted()
+    world.tracing = tracing
+    with language_model() as model:
+        assert (await world.run(model)).state is JobState.DONE
+    found = by_name(exporter)
+    assert list(found) == [
+        "docnats.download",
+        "docnats.parse",
+        "docnats.prompt",
+        "docnats.store",
+        "docnats.process",
+    ]
+    assert parent_of(found["docnats.prompt"]) == id_of(found["docnats.process"])
 
 
 async def test_a_job_without_or_with_a_broken_header_begins_a_trace(
