@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
-from docnats import parsing
 from docnats.errors import ParseError, ungrouped
-from docnats.parsing import PageError, ParseOptions, RangeResult, Watch
+from docnats.parsing import (
+    PageError,
+    ParseOptions,
+    RangeResult,
+    Watch,
+    merge_ranges,
+    parse_range,
+    read_bookmark,
+)
 from docnats.pool import ParserPool
 from docnats.worker.bisection import (
     DEATHS,
@@ -36,7 +44,7 @@ class ParsedDocument:
     pages: int
     pages_failed: int
     metadata: dict[str, str]
-    page_errors: tuple[PageError, ...] = field(default=())
+    page_errors: tuple[PageError, ...] = ()
 
 
 async def parse_document(
@@ -68,9 +76,10 @@ async def parse_document(
         The document as a whole cannot be parsed, or every page of it kills the parser; it is
         ``transient`` if the process of one was killed from outside.
     """
+    tries = itertools.count()
 
     async def attempt(first: int, count: int) -> RangeResult | Death:
-        place = out_dir / f"page-{first:08d}"
+        place = out_dir / f"try-{next(tries)}"
         seconds = limits.page_cpu_seconds(count)
         watch = Watch(str(place), open_seconds=OPEN_CPU_SECONDS, page_seconds=seconds)
         args = (str(source), str(out_dir), first, count, options, watch)
@@ -117,19 +126,17 @@ async def parse_whole(
         The document cannot be parsed, or two processes died of it.
     """
 
-    async def attempt(first: int, count: int) -> RangeResult | Death:
-        place = out_dir / "page-whole"
+    async def attempt(number: int) -> RangeResult | Death:
+        place = out_dir / f"try-{number}"
         watch = Watch(str(place), open_seconds=0, page_seconds=0)
-        args = (str(source), str(out_dir), first, count, options, watch)
+        args = (str(source), str(out_dir), 1, options.max_pages, options, watch)
         return await _survive(pool, args, place, limits.seconds)
 
-    for tries_left in reversed(range(TRIES)):
-        outcome = await attempt(1, options.max_pages)
-        if isinstance(outcome, RangeResult):
-            break
-        if not tries_left:
-            raise outcome.error
-    assert isinstance(outcome, RangeResult)  # noqa: S101 - the loop ends no other way
+    outcome = await attempt(1)
+    if isinstance(outcome, Death):
+        outcome = await attempt(2)
+    if isinstance(outcome, Death):
+        raise outcome.error
     errors = outcome.page_errors
     return ParsedDocument(outcome.page_count, len(errors), outcome.metadata, errors)
 
@@ -137,10 +144,15 @@ async def parse_whole(
 async def _survive(
     pool: ParserPool, args: tuple[object, ...], place: Path, seconds: float
 ) -> RangeResult | Death:
-    """Parse a range, or say how and where that ended the process."""
-    await asyncio.to_thread(place.unlink, missing_ok=True)  # of an earlier try
+    """Parse a range, or say how and where that ended the process.
+
+    Parameters
+    ----------
+    place : Path
+        The bookmark of this try, of no other: one that is dead may have left the page it was at.
+    """
     try:
-        return await pool.run(parsing.parse_range, *args, timeout=seconds)
+        return await pool.run(parse_range, *args, timeout=seconds)
     except ParseError as error:
         if error.error_type not in DEATHS:
             raise
@@ -148,10 +160,10 @@ async def _survive(
 
 
 def _death(error: ParseError, place: Path) -> Death:
-    seen = parsing.read_bookmark(place)
+    seen = read_bookmark(place)
     if seen is None:
         return Death(error)
-    return Death(error, time.monotonic() - seen.began, seen.page_count, seen.page_no)
+    return Death(error, monotonic() - seen.began, seen.page_count, seen.page_no)
 
 
 async def _first_try(attempt: Attempt, pages_per_range: int) -> RangeResult | Death:
@@ -174,7 +186,7 @@ async def _first_try(attempt: Attempt, pages_per_range: int) -> RangeResult | De
 async def _merge(pool: ParserPool, out_dir: Path, lost: Sequence[PageError]) -> None:
     for tries_left in reversed(range(TRIES)):
         try:
-            await pool.run(parsing.merge_ranges, str(out_dir), tuple(lost), timeout=MERGE_SECONDS)
+            await pool.run(merge_ranges, str(out_dir), tuple(lost), timeout=MERGE_SECONDS)
             return
         except ParseError as death:
             if death.error_type not in DEATHS or not tries_left:
