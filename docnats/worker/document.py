@@ -42,9 +42,13 @@ class ParsedDocument:
     """What is known of a document once its result files are on disk."""
 
     pages: int
-    pages_failed: int
     metadata: dict[str, str]
-    page_errors: tuple[PageError, ...] = ()
+    page_errors: tuple[PageError, ...]
+
+    @property
+    def pages_failed(self) -> int:
+        """How many pages could not be read."""
+        return len(self.page_errors)
 
 
 async def parse_document(
@@ -103,8 +107,7 @@ async def parse_document(
         raise all_lost
     if not ranges.in_one:
         await _merge(pool, out_dir, ranges.lost)
-    errors = ranges.page_errors()
-    return ParsedDocument(head.page_count, len(errors), ranges.results[0].metadata, errors)
+    return ParsedDocument(head.page_count, ranges.results[0].metadata, ranges.page_errors())
 
 
 async def parse_whole(
@@ -137,8 +140,7 @@ async def parse_whole(
         outcome = await attempt(2)
     if isinstance(outcome, Death):
         raise outcome.error
-    errors = outcome.page_errors
-    return ParsedDocument(outcome.page_count, len(errors), outcome.metadata, errors)
+    return ParsedDocument(outcome.page_count, outcome.metadata, outcome.page_errors)
 
 
 async def _survive(

@@ -13,7 +13,7 @@ from docnats.errors import BusError, ErrorType, ParseError
 from docnats.models import JobMessage, Poison, utc_now
 from docnats.processors import processor as processor_module
 from docnats.worker import quarantine as quarantine_module
-from docnats.worker.quarantine import Quarantine, Quarantined
+from docnats.worker.quarantine import Quarantine
 from tests.fakes.bus import FakeBus
 
 GIB = 1 << 30
@@ -51,7 +51,7 @@ async def following(bus: FakeBus, memory_limit: int = 2 * GIB) -> AsyncIterator[
 def refused(quarantine: Quarantine, **changes: Any) -> bool:
     try:
         quarantine.check(message("j2", **changes), SHA256)
-    except Quarantined:
+    except ParseError:
         return True
     return False
 
@@ -109,7 +109,7 @@ async def test_no_password_is_told_from_another_but_from_none() -> None:
 async def test_the_refusal_says_since_when_and_what_to_do() -> None:
     async with following(FakeBus()) as quarantine:
         await quarantine.add(message(), SHA256, CRASH)
-        with pytest.raises(Quarantined) as refusal:
+        with pytest.raises(ParseError) as refusal:
             quarantine.check(message("j2"), SHA256)
     assert refusal.value.error_type is ErrorType.CRASHED
     for words in (f"{utc_now():%Y-%m-%d}", "job j1", "died of SIGSEGV", "force=True"):
