@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from docnats.errors import ParseError, ungrouped
+from docnats.errors import ErrorType, ParseError, ungrouped
 from docnats.parsing import (
     PageError,
     ParseOptions,
@@ -35,6 +35,9 @@ from docnats.worker.limits import OPEN_CPU_SECONDS, Limits
 __all__ = ["OnProgress", "PageRange", "ParsedDocument", "parse_document", "parse_whole"]
 
 MERGE_SECONDS = 600.0
+
+_Call = tuple[str, str, int, int, ParseOptions, Watch]
+"""What :func:`parse_range` is called with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,12 @@ async def parse_document(
     tries = itertools.count()
 
     async def attempt(first: int, count: int) -> RangeResult | Death:
-        place = out_dir / f"try-{next(tries)}"
+        # A bookmark of its own: what an earlier try noted would be taken for this one's.
+        place = str(out_dir / f"try-{next(tries)}")
         seconds = limits.page_cpu_seconds(count)
-        watch = Watch(str(place), open_seconds=OPEN_CPU_SECONDS, page_seconds=seconds)
-        args = (str(source), str(out_dir), first, count, options, watch)
-        return await _survive(pool, args, place, limits.range_seconds(count))
+        watch = Watch(place, open_seconds=OPEN_CPU_SECONDS, page_seconds=seconds)
+        call = (str(source), str(out_dir), first, count, options, watch)
+        return await _survive(pool, call, limits.range_seconds(count))
 
     head = await _first_try(attempt, pages_per_range)
     ranges = Ranges(head.page_count, Budget(limits.bad_pages_seconds), on_progress)
@@ -130,10 +134,9 @@ async def parse_whole(
     """
 
     async def attempt(number: int) -> RangeResult | Death:
-        place = out_dir / f"try-{number}"
-        watch = Watch(str(place), open_seconds=0, page_seconds=0)
-        args = (str(source), str(out_dir), 1, options.max_pages, options, watch)
-        return await _survive(pool, args, place, limits.seconds)
+        watch = Watch(str(out_dir / f"try-{number}"), open_seconds=0, page_seconds=0)
+        call = (str(source), str(out_dir), 1, options.max_pages, options, watch)
+        return await _survive(pool, call, limits.seconds)
 
     outcome = await attempt(1)
     if isinstance(outcome, Death):
@@ -143,27 +146,27 @@ async def parse_whole(
     return ParsedDocument(outcome.page_count, outcome.metadata, outcome.page_errors)
 
 
-async def _survive(
-    pool: ParserPool, args: tuple[object, ...], place: Path, seconds: float
-) -> RangeResult | Death:
-    """Parse a range, or say how and where that ended the process.
-
-    Parameters
-    ----------
-    place : Path
-        The bookmark of this try, of no other: one that is dead may have left the page it was at.
-    """
+async def _survive(pool: ParserPool, call: _Call, seconds: float) -> RangeResult | Death:
+    """Parse a range, or say how and where that ended the process."""
+    _, _, first, count, options, watch = call
     try:
-        return await pool.run(parse_range, *args, timeout=seconds)
+        result = await pool.run(parse_range, *call, timeout=seconds)
     except ParseError as error:
         if error.error_type not in DEATHS:
             raise
-        return _death(error, place)
+        return _death(error, Path(watch.bookmark), options.max_pages)
+    # A process that was taken over may say anything, and each page it names costs this one time.
+    total, last = result.page_count, min(first + count - 1, result.page_count)
+    if not 1 <= total <= options.max_pages or (result.first, result.last) != (first, last):
+        told = f"pages {result.first} to {result.last} of {total}"
+        msg = f"what the parser process says of itself makes no sense: it has read {told}"
+        raise ParseError(ErrorType.CRASHED, msg)
+    return result
 
 
-def _death(error: ParseError, place: Path) -> Death:
+def _death(error: ParseError, place: Path, max_pages: int) -> Death:
     seen = read_bookmark(place)
-    if seen is None:
+    if seen is None or seen.page_count > max_pages:
         return Death(error)
     return Death(error, monotonic() - seen.began, seen.page_count, seen.page_no)
 

@@ -245,6 +245,23 @@ async def test_joining_the_parts_gets_one_more_try() -> None:
         await pool.parse()
 
 
+async def test_a_process_that_was_taken_over_cannot_keep_its_worker_busy() -> None:
+    """By pages that the document has not, each of which would cost the worker some time."""
+    too_many, too_far = DyingPool(10**6, {}), DyingPool(20, {})
+    too_far._parse = lambda *_: RangeResult(20, 1, 10**6, 1, {})  # type: ignore[method-assign]
+    for pool in (too_many, too_far):
+        with pytest.raises(ParseError, match="makes no sense") as failure:
+            await pool.parse()
+        assert failure.value.error_type is CRASH
+
+
+async def test_nor_by_what_it_notes_before_it_dies() -> None:
+    pool = DyingPool(10**6, {1: CRASH})
+    with pytest.raises(ParseError, match="died of page 1"):
+        await pool.parse()
+    assert pool.tries == [(1, RANGE), (1, RANGE)]
+
+
 @pytest.mark.parametrize("page", [1, 20])
 async def test_other_errors_fail_the_document_at_once(page: int) -> None:
     with pytest.raises(ParseError) as failure:

@@ -16,11 +16,13 @@ from docnats.errors import ErrorType, ParseError
 from docnats.parsing import (
     PageError,
     ParseOptions,
+    Place,
     RangeResult,
     merge_ranges,
     native,
     parse_range,
     probe,
+    read_bookmark,
     warm_up,
 )
 from docnats.parsing.tables import PAGES_SCHEMA, WORDS_SCHEMA
@@ -127,6 +129,13 @@ def test_a_lost_page_takes_the_place_of_what_its_process_had_begun_to_write(
         (3, None),
     ]
     assert {word["page_no"] for word in rows(tmp_path / names.WORDS)} == {1, 3}
+
+
+def test_a_bookmark_is_read_only_as_far_as_it_goes(tmp_path: Path) -> None:
+    """A process that was taken over may have made the file larger than the worker's memory."""
+    with (tmp_path / "place").open("wb") as file:
+        file.truncate(1 << 40)
+    assert read_bookmark(tmp_path / "place") == Place(began=0)
 
 
 def test_ranges_without_a_word_join(tmp_path: Path) -> None:
