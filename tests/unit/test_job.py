@@ -155,7 +155,7 @@ async def take_over(world: World) -> None:
     await world.bus.update_state(taken, entry.revision)
 
 
-async def wait_for(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
@@ -346,7 +346,7 @@ async def test_a_job_that_runs_again_says_nothing_of_the_fault_before() -> None:
     world.bus.expire_leases()
     world.pool.act = hang
     working = asyncio.create_task((await world.lease()).work())
-    await wait_for(lambda: world.record.state is JobState.RUNNING)
+    await until(lambda: world.record.state is JobState.RUNNING)
     assert (world.record.error_type, world.record.error) == (None, None)
     assert (world.record.attempt, world.record.releases) == (2, 1)
     working.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from docnats.processors import processor as processor_module
 from docnats.worker import quarantine as quarantine_module
 from docnats.worker.quarantine import Quarantine
 from tests.fakes.bus import FakeBus
+from tests.unit.test_job import until
 
 GIB = 1 << 30
 SHA256 = "ab" * 32
@@ -54,12 +55,6 @@ def refused(quarantine: Quarantine, **changes: Any) -> bool:
     except ParseError:
         return True
     return False
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
 
 
 async def test_what_one_worker_finds_out_all_know_also_those_that_come_later() -> None:

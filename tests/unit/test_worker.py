@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,7 +15,7 @@ from docnats.names import raw_key
 from docnats.parsing import RangeResult
 from docnats.worker import Worker, retries
 from docnats.worker.retries import Pause
-from tests.unit.test_job import DOCUMENT, JOB, ScriptedPool, World, hang, pages, raising
+from tests.unit.test_job import DOCUMENT, JOB, ScriptedPool, World, hang, pages, raising, until
 
 
 @asynccontextmanager
@@ -28,12 +28,6 @@ async def working(world: World) -> AsyncIterator[Worker]:
         worker.drain()
         async with asyncio.timeout(20):
             await task
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
 
 
 async def more_jobs(world: World, count: int) -> None:
