@@ -128,12 +128,12 @@ class Session:
 
         before = self._endpoint
         if before is not None and before.host == host and port in (0, before.port):
-            return before.url
+            return before.metrics_url
         endpoint = ClientEndpoint(host, port, before.metrics if before else None)
         self._begin_to_serve(endpoint)
         if before is not None:
             self.loop.run(before.__aexit__(None, None, None))
-        return endpoint.url
+        return endpoint.metrics_url
 
     def _begin_to_serve(self, endpoint: ClientEndpoint) -> None:
         self.loop.run(endpoint.__aenter__())

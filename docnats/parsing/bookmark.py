@@ -101,6 +101,7 @@ def bookmark(watch: Watch | None) -> Iterator[Bookmark]:
 def read_bookmark(path: Path) -> Place | None:
     """Return what a process noted, or None if it never came to it."""
     try:
-        return Place(*_PLACE.unpack(path.read_bytes()))
+        with path.open("rb") as file:
+            return Place(*_PLACE.unpack(file.read(_PLACE.size)))
     except (FileNotFoundError, struct.error):
         return None

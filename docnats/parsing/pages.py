@@ -45,6 +45,8 @@ class PageContent:
         Degrees clockwise by which the file asks viewers to turn the page.
     text : str
         The lines, in the order the parser gives them.
+    n_lines : int
+        How many there are.
     quality : float or None
         See :func:`~docnats.parsing.quality.text_quality`.
     words : sequence of tuple

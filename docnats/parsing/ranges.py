@@ -82,11 +82,6 @@ class RangeResult:
         """Whether the range is all of the document."""
         return self.first == 1 and self.last == self.page_count
 
-    @property
-    def pages_failed(self) -> int:
-        """How many pages of the range could not be read."""
-        return len(self.page_errors)
-
 
 def parse_range(
     source: str,

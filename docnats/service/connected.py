@@ -143,7 +143,7 @@ class Connected:
         endpoint = ClientEndpoint(host or TelemetryConfig().metrics_host, port)
         await self._open.enter_async_context(endpoint)
         self.observer = endpoint.metrics
-        return endpoint.url
+        return endpoint.metrics_url
 
     def using(self, config: ProcessingConfig) -> Self:
         """Return a client on the same connections with other processing settings.

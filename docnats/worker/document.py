@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
-from docnats import parsing
-from docnats.errors import ParseError, ungrouped
-from docnats.parsing import PageError, ParseOptions, RangeResult, Watch
+from docnats.errors import ErrorType, ParseError, ungrouped
+from docnats.parsing import (
+    PageError,
+    ParseOptions,
+    RangeResult,
+    Watch,
+    merge_ranges,
+    parse_range,
+    read_bookmark,
+)
 from docnats.pool import ParserPool
 from docnats.worker.bisection import (
     DEATHS,
@@ -28,15 +36,22 @@ __all__ = ["OnProgress", "PageRange", "ParsedDocument", "parse_document", "parse
 
 MERGE_SECONDS = 600.0
 
+_Call = tuple[str, str, int, int, ParseOptions, Watch]
+"""What :func:`parse_range` is called with."""
+
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
     """What is known of a document once its result files are on disk."""
 
     pages: int
-    pages_failed: int
     metadata: dict[str, str]
-    page_errors: tuple[PageError, ...] = field(default=())
+    page_errors: tuple[PageError, ...]
+
+    @property
+    def pages_failed(self) -> int:
+        """How many pages could not be read."""
+        return len(self.page_errors)
 
 
 async def parse_document(
@@ -68,13 +83,15 @@ async def parse_document(
         The document as a whole cannot be parsed, or every page of it kills the parser; it is
         ``transient`` if the process of one was killed from outside.
     """
+    tries = itertools.count()
 
     async def attempt(first: int, count: int) -> RangeResult | Death:
-        place = out_dir / f"page-{first:08d}"
+        # A bookmark of its own: what an earlier try noted would be taken for this one's.
+        place = str(out_dir / f"try-{next(tries)}")
         seconds = limits.page_cpu_seconds(count)
-        watch = Watch(str(place), open_seconds=OPEN_CPU_SECONDS, page_seconds=seconds)
-        args = (str(source), str(out_dir), first, count, options, watch)
-        return await _survive(pool, args, place, limits.range_seconds(count))
+        watch = Watch(place, open_seconds=OPEN_CPU_SECONDS, page_seconds=seconds)
+        call = (str(source), str(out_dir), first, count, options, watch)
+        return await _survive(pool, call, limits.range_seconds(count))
 
     head = await _first_try(attempt, pages_per_range)
     ranges = Ranges(head.page_count, Budget(limits.bad_pages_seconds), on_progress)
@@ -94,8 +111,7 @@ async def parse_document(
         raise all_lost
     if not ranges.in_one:
         await _merge(pool, out_dir, ranges.lost)
-    errors = ranges.page_errors()
-    return ParsedDocument(head.page_count, len(errors), ranges.results[0].metadata, errors)
+    return ParsedDocument(head.page_count, ranges.results[0].metadata, ranges.page_errors())
 
 
 async def parse_whole(
@@ -117,41 +133,42 @@ async def parse_whole(
         The document cannot be parsed, or two processes died of it.
     """
 
-    async def attempt(first: int, count: int) -> RangeResult | Death:
-        place = out_dir / "page-whole"
-        watch = Watch(str(place), open_seconds=0, page_seconds=0)
-        args = (str(source), str(out_dir), first, count, options, watch)
-        return await _survive(pool, args, place, limits.seconds)
+    async def attempt(number: int) -> RangeResult | Death:
+        watch = Watch(str(out_dir / f"try-{number}"), open_seconds=0, page_seconds=0)
+        call = (str(source), str(out_dir), 1, options.max_pages, options, watch)
+        return await _survive(pool, call, limits.seconds)
 
-    for tries_left in reversed(range(TRIES)):
-        outcome = await attempt(1, options.max_pages)
-        if isinstance(outcome, RangeResult):
-            break
-        if not tries_left:
-            raise outcome.error
-    assert isinstance(outcome, RangeResult)  # noqa: S101 - the loop ends no other way
-    errors = outcome.page_errors
-    return ParsedDocument(outcome.page_count, len(errors), outcome.metadata, errors)
+    outcome = await attempt(1)
+    if isinstance(outcome, Death):
+        outcome = await attempt(2)
+    if isinstance(outcome, Death):
+        raise outcome.error
+    return ParsedDocument(outcome.page_count, outcome.metadata, outcome.page_errors)
 
 
-async def _survive(
-    pool: ParserPool, args: tuple[object, ...], place: Path, seconds: float
-) -> RangeResult | Death:
+async def _survive(pool: ParserPool, call: _Call, seconds: float) -> RangeResult | Death:
     """Parse a range, or say how and where that ended the process."""
-    await asyncio.to_thread(place.unlink, missing_ok=True)  # of an earlier try
+    _, _, first, count, options, watch = call
     try:
-        return await pool.run(parsing.parse_range, *args, timeout=seconds)
+        result = await pool.run(parse_range, *call, timeout=seconds)
     except ParseError as error:
         if error.error_type not in DEATHS:
             raise
-        return _death(error, place)
+        return _death(error, Path(watch.bookmark), options.max_pages)
+    # A process that was taken over may say anything, and each page it names costs this one time.
+    total, last = result.page_count, min(first + count - 1, result.page_count)
+    if not 1 <= total <= options.max_pages or (result.first, result.last) != (first, last):
+        told = f"pages {result.first} to {result.last} of {total}"
+        msg = f"what the parser process says of itself makes no sense: it has read {told}"
+        raise ParseError(ErrorType.CRASHED, msg)
+    return result
 
 
-def _death(error: ParseError, place: Path) -> Death:
-    seen = parsing.read_bookmark(place)
-    if seen is None:
+def _death(error: ParseError, place: Path, max_pages: int) -> Death:
+    seen = read_bookmark(place)
+    if seen is None or seen.page_count > max_pages:
         return Death(error)
-    return Death(error, time.monotonic() - seen.began, seen.page_count, seen.page_no)
+    return Death(error, monotonic() - seen.began, seen.page_count, seen.page_no)
 
 
 async def _first_try(attempt: Attempt, pages_per_range: int) -> RangeResult | Death:
@@ -174,7 +191,7 @@ async def _first_try(attempt: Attempt, pages_per_range: int) -> RangeResult | De
 async def _merge(pool: ParserPool, out_dir: Path, lost: Sequence[PageError]) -> None:
     for tries_left in reversed(range(TRIES)):
         try:
-            await pool.run(parsing.merge_ranges, str(out_dir), tuple(lost), timeout=MERGE_SECONDS)
+            await pool.run(merge_ranges, str(out_dir), tuple(lost), timeout=MERGE_SECONDS)
             return
         except ParseError as death:
             if death.error_type not in DEATHS or not tries_left:

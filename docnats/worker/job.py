@@ -27,7 +27,7 @@ from docnats.worker.outcome import (
 from docnats.worker.processing import Processing, Tools
 from docnats.worker.retries import retry_delay
 
-__all__ = ["Job", "Tools"]
+__all__ = ["Job"]
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,9 @@ from docnats.models import SECRET_OPTIONS, JobMessage, Poison, utc_now
 from docnats.names import poison_key
 from docnats.processors import find_processor
 
-__all__ = ["Quarantine", "Quarantined"]
+__all__ = ["Quarantine"]
 
 log = logging.getLogger(__name__)
-
-
-class Quarantined(ParseError):  # noqa: N818 - what happened, as in docnats.errors
-    """A document is not tried, because it killed the parser before."""
 
 
 class Quarantine:
@@ -66,7 +62,7 @@ class Quarantine:
 
         Raises
         ------
-        Quarantined
+        ParseError
             It is refused; the message says since when, and how to try it all the same.
         """
         if not sha256 or message.force or not self._known:
@@ -74,7 +70,7 @@ class Quarantine:
         known = self._known.get(_key(message, sha256))
         if known is None or known.job_id == message.request_id or self._better(message, known):
             return
-        raise Quarantined(
+        raise ParseError(
             known.error_type,
             f"not tried, because this document stops the parser: since {known.seen_at:%Y-%m-%d} "
             f"(job {known.job_id}) it is known to end like this: {known.error}. "

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from docnats.backends import storage_for
 from docnats.bus import NatsBus
@@ -15,7 +15,7 @@ from docnats.config.machine import most_parsers
 from docnats.llm import Chat
 from docnats.pool import ParserPool
 from docnats.storage import Allowlist, PresignedHttp, Storage
-from docnats.telemetry import tracing_for
+from docnats.telemetry import Tracing, WorkerObserver, tracing_for
 from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
@@ -30,12 +30,9 @@ log = logging.getLogger(__name__)
 
 
 async def run_worker(
-    s3: S3Config | None = None,
-    nats: NatsConfig | None = None,
-    processing: ProcessingConfig | None = None,
-    llm: LlmConfig | None = None,
+    s3: S3Config,
+    telemetry: TelemetryConfig,
     *,
-    telemetry: TelemetryConfig | None = None,
     parsers: int | None = None,
     grace: float = GRACE_SECONDS,
 ) -> None:
@@ -43,8 +40,8 @@ async def run_worker(
 
     Parameters
     ----------
-    s3, nats, processing, llm, telemetry : optional
-        Settings; by default those of the environment.
+    s3, telemetry
+        Settings; the others are those of the environment.
     parsers : int, optional
         Parser processes; by default one a core that this process may use, as far as there is
         memory for them.
@@ -61,29 +58,38 @@ async def run_worker(
         A language model is configured, but its extra is not installed; or metrics cannot be
         served where they should.
     """
-    s3 = s3 or S3Config()
-    nats = nats or NatsConfig()
-    processing = processing or ProcessingConfig()
-    llm = llm or LlmConfig()
-    chat = Chat(llm) if llm.configured else None
-    telemetry = telemetry or TelemetryConfig()
     worker_id = new_worker_id()
     report = Report(worker_id, telemetry)
-    pool = _new_pool(processing, parsers, report.observer.parser_replaced)
-    # The pool comes early: its start hides the environment, where S3 credentials may be.
+    async with report, _tools(worker_id, s3, telemetry, parsers, report.observer) as tools:
+        worker = Worker(tools, grace=grace)
+        report.begin(worker, tools.pool.processes, tools.bus, tools.transfer.storage)
+        _drain_on_signals(worker)
+        _introduce(tools)
+        await worker.run()
+
+
+@asynccontextmanager
+async def _tools(
+    worker_id: str,
+    s3: S3Config,
+    telemetry: TelemetryConfig,
+    parsers: int | None,
+    observer: WorkerObserver,
+) -> AsyncIterator[Tools]:
+    """Open the ports, and all else that a worker works with."""
+    nats, processing, llm = NatsConfig(), ProcessingConfig(), LlmConfig()
+    chat = Chat(llm) if llm.configured else None
+    # The pool comes first: its start hides the environment, where S3 credentials may be.
     async with (
-        report,
-        pool,
+        _new_pool(processing, parsers, observer.parser_replaced) as pool,
         _own_storage(s3, nats, processing) as storage,
         PresignedHttp(s3) as http,
         NatsBus(nats) as bus,
-        AsyncExitStack() as opened,
+        chat or nullcontext(),
+        _traced(telemetry) as tracing,
     ):
         await bus.ensure()
-        if chat is not None:
-            await opened.enter_async_context(chat)
-        tracing = tracing_for("docnats-worker", telemetry)
-        tools = Tools(
+        yield Tools(
             worker=worker_id,
             bus=bus,
             transfer=Transfer(storage, http, bus, _places(s3, processing, storage)),
@@ -95,19 +101,9 @@ async def run_worker(
             max_deliver=nats.max_deliver,
             lease_seconds=nats.ack_wait,
             chat=chat,
-            observer=report.observer,
+            observer=observer,
             tracing=tracing,
         )
-        worker = Worker(tools, grace=grace)
-        report.begin(worker, pool.processes, bus, storage)
-        _drain_on_signals(worker)
-        _introduce(tools, llm)
-        if storage is None:
-            log.info("worker %s: no S3 credentials, works by presigned URLs only", worker_id)
-        try:
-            await worker.run()
-        finally:
-            await asyncio.to_thread(tracing.close)
 
 
 def _new_pool(
@@ -135,14 +131,25 @@ def _drain_on_signals(worker: Worker) -> None:
         loop.add_signal_handler(number, worker.drain)
 
 
-def _introduce(tools: Tools, llm: LlmConfig) -> None:
+def _introduce(tools: Tools) -> None:
     log.info(
         "worker %s: %d parser processes, processors %s, prompts by %s",
         tools.worker,
         tools.pool.processes,
         ", ".join(tools.processors),
-        llm.model or "nobody",
+        tools.chat.config.model if tools.chat else "nobody",
     )
+    if tools.transfer.storage is None:
+        log.info("worker %s: no S3 credentials, works by presigned URLs only", tools.worker)
+
+
+@asynccontextmanager
+async def _traced(telemetry: TelemetryConfig) -> AsyncIterator[Tracing]:
+    tracing = tracing_for("docnats-worker", telemetry)
+    try:
+        yield tracing
+    finally:
+        await asyncio.to_thread(tracing.close)
 
 
 @asynccontextmanager

@@ -36,12 +36,17 @@ class Transfer:
         There fresh URLs are asked for when those have expired, or there are none.
     places : Allowlist
         Where jobs may send the worker.
+
+    Attributes
+    ----------
+    storage : Storage or None
+        As given.
     """
 
     def __init__(
         self, storage: Storage | None, http: PresignedHttp, bus: Bus, places: Allowlist
     ) -> None:
-        self._storage = storage
+        self.storage = storage
         self._http = http
         self._bus = bus
         self._places = places
@@ -55,7 +60,7 @@ class Transfer:
         try:
             self._places.check_bucket(bucket)
         except PlaceForbidden:
-            in_nats = self._storage is not None and kept_in_nats(self._storage.bucket)
+            in_nats = self.storage is not None and kept_in_nats(self.storage.bucket)
             if kept_in_nats(bucket) == in_nats:
                 raise
             theirs, ours = ("S3", _NATS) if in_nats else (_NATS, "S3")
@@ -79,8 +84,8 @@ class Transfer:
         StorageError
             The document could not be read.
         """
-        if self._storage is not None:
-            stored = await self._storage.get_file(message.s3_key, path, bucket=message.s3_bucket)
+        if self.storage is not None:
+            stored = await self.storage.get_file(message.s3_key, path, bucket=message.s3_bucket)
         else:
             stored = await self._by_url(
                 message,
@@ -99,8 +104,8 @@ class Transfer:
 
     async def store(self, message: JobMessage, part: str, content: Path | bytes) -> None:
         """Upload one result object."""
-        if self._storage is not None:
-            await _put(self._storage, result_part(message.request_id, part), content)
+        if self.storage is not None:
+            await _put(self.storage, result_part(message.request_id, part), content)
             return
         await self._by_url(
             message,

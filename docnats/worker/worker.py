@@ -7,6 +7,8 @@ import logging
 import os
 import platform
 import secrets
+from collections.abc import Collection
+from typing import Any
 
 from docnats.bus import Bus, Lease
 from docnats.errors import BusError
@@ -86,7 +88,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until :meth:`drain` is called; then finish or hand back every job."""
-        services = [
+        services: list[asyncio.Task[Any]] = [
             asyncio.create_task(service())
             for service in (
                 self._pull,
@@ -95,9 +97,9 @@ class Worker:
                 self._reconcile,
                 self._tools.quarantine.follow,
                 self._tools.notes.run,
+                self._draining.wait,
             )
         ]
-        services.append(asyncio.create_task(self._wait_for_drain()))
         try:
             ended, _ = await asyncio.wait(services, return_when=asyncio.FIRST_COMPLETED)
             for service in ended:
@@ -108,15 +110,12 @@ class Worker:
             await self._tools.notes.flush()
             await self._bus.withdraw(self._tools.worker)
 
-    async def _wait_for_drain(self) -> None:
-        await self._draining.wait()
-
     async def _finish(self) -> None:
         if self._jobs:
             await asyncio.wait(tuple(self._jobs), timeout=self._grace)
         if self._jobs:
             log.warning("handing back %d jobs after %.0f s", len(self._jobs), self._grace)
-        await _cancel(list(self._jobs))
+        await _cancel(tuple(self._jobs))
 
     async def _pull(self) -> None:
         await self._tools.quarantine.loaded()
@@ -198,7 +197,7 @@ class Worker:
                     job.cancel()
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

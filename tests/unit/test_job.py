@@ -16,15 +16,16 @@ import pytest
 
 from docnats.bus import Lease, StateEntry
 from docnats.config import ProcessingConfig, S3Config
-from docnats.errors import BusError, ErrorType, ObjectMissing, ParseError, StorageError
+from docnats.errors import BusError, ErrorType, ParseError, StorageError
 from docnats.models import JobMessage, JobRecord, JobState, utc_now
 from docnats.names import raw_key, result_key, result_part
 from docnats.parsing import PageError, RangeResult
 from docnats.storage import Allowlist, StoredObject
 from docnats.telemetry import Tracing, WorkerObserver
 from docnats.worker import job as job_module
-from docnats.worker.job import Job, Tools
+from docnats.worker.job import Job
 from docnats.worker.known import ResultNotes
+from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
 from docnats.worker.retries import RETRIES, Pause
 from docnats.worker.transfer import Transfer
@@ -152,7 +153,7 @@ async def take_over(world: World) -> None:
     await world.bus.update_state(taken, entry.revision)
 
 
-async def wait_for(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
@@ -242,25 +243,6 @@ async def test_a_job_whose_sender_was_slower_or_died_is_taken_from_uploading() -
     record = await world.work()
     assert (record.state, record.attempt, record.bytes) == (JobState.DONE, 1, len(DOCUMENT))
     assert (record.sha256, record.queued_at is not None) == (world.message.sha256, True)
-    assert not world.queued
-
-
-async def test_a_state_that_its_sender_writes_at_the_same_moment_costs_no_retry(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The worker has read ``uploading``; then the sender says ``queued``."""
-    world = World()
-    await world.submit(JobState.UPLOADING)
-    update = world.bus.update_state
-
-    async def overtaken(record: JobRecord, revision: int) -> int:
-        monkeypatch.setattr(world.bus, "update_state", update)
-        await update(world.record.but(state=JobState.QUEUED), revision)
-        return await update(record, revision)
-
-    monkeypatch.setattr(world.bus, "update_state", overtaken)
-    record = await world.work()
-    assert (record.state, record.attempt) == (JobState.DONE, 1)
     assert not world.queued
 
 
@@ -362,7 +344,7 @@ async def test_a_job_that_runs_again_says_nothing_of_the_fault_before() -> None:
     world.bus.expire_leases()
     world.pool.act = hang
     working = asyncio.create_task((await world.lease()).work())
-    await wait_for(lambda: world.record.state is JobState.RUNNING)
+    await until(lambda: world.record.state is JobState.RUNNING)
     assert (world.record.error_type, world.record.error) == (None, None)
     assert (world.record.attempt, world.record.releases) == (2, 1)
     working.cancel()
@@ -841,10 +823,6 @@ async def test_a_forbidden_job_stays_on_the_queue_until_it_is_kept() -> None:
     with pytest.raises(BusError):
         await job.work()
     assert (world.record.state, world.queued) == (JobState.RUNNING, True)
-
-
-def test_a_missing_object_is_no_passing_fault() -> None:
-    assert not ObjectMissing("gone").transient
 
 
 async def test_a_document_in_nats_is_refused_by_a_worker_that_uses_s3() -> None:

@@ -242,7 +242,7 @@ async def test_a_killed_fork_server_is_replaced_by_one_without_credentials(
 
 WORKER = """
 import asyncio, os, sys
-from docnats.pool import ParserPool, Spent
+from docnats.pool import ParserPool
 from tests import misbehaviour
 
 async def main():

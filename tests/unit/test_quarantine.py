@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,8 +13,9 @@ from docnats.errors import BusError, ErrorType, ParseError
 from docnats.models import JobMessage, Poison, utc_now
 from docnats.processors import processor as processor_module
 from docnats.worker import quarantine as quarantine_module
-from docnats.worker.quarantine import Quarantine, Quarantined
+from docnats.worker.quarantine import Quarantine
 from tests.fakes.bus import FakeBus
+from tests.unit.test_job import until
 
 GIB = 1 << 30
 SHA256 = "ab" * 32
@@ -51,15 +52,9 @@ async def following(bus: FakeBus, memory_limit: int = 2 * GIB) -> AsyncIterator[
 def refused(quarantine: Quarantine, **changes: Any) -> bool:
     try:
         quarantine.check(message("j2", **changes), SHA256)
-    except Quarantined:
+    except ParseError:
         return True
     return False
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
 
 
 async def test_what_one_worker_finds_out_all_know_also_those_that_come_later() -> None:
@@ -109,7 +104,7 @@ async def test_no_password_is_told_from_another_but_from_none() -> None:
 async def test_the_refusal_says_since_when_and_what_to_do() -> None:
     async with following(FakeBus()) as quarantine:
         await quarantine.add(message(), SHA256, CRASH)
-        with pytest.raises(Quarantined) as refusal:
+        with pytest.raises(ParseError) as refusal:
             quarantine.check(message("j2"), SHA256)
     assert refusal.value.error_type is ErrorType.CRASHED
     for words in (f"{utc_now():%Y-%m-%d}", "job j1", "died of SIGSEGV", "force=True"):

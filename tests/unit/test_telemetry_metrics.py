@@ -15,8 +15,8 @@ from docnats.models import JobRecord, JobState, utc_now
 from docnats.parsing import RangeResult
 from docnats.service import S3DocumentClient
 from docnats.telemetry.metrics import ClientMetrics, Installation, WorkerMetrics
-from tests.unit.test_job import DOCUMENT, JOB, ScriptedPool, World, hang, pages, raising
-from tests.unit.test_worker import until, working
+from tests.unit.test_job import DOCUMENT, JOB, ScriptedPool, World, hang, pages, raising, until
+from tests.unit.test_worker import working
 
 
 class Counted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,9 +14,9 @@ from docnats.models import JobState
 from docnats.names import raw_key
 from docnats.parsing import RangeResult
 from docnats.worker import Worker, retries
-from docnats.worker.retries import RETRIES, Pause, retry_delay
+from docnats.worker.retries import Pause
 from tests.job_table import write_new
-from tests.unit.test_job import DOCUMENT, JOB, ScriptedPool, World, hang, pages, raising
+from tests.unit.test_job import DOCUMENT, JOB, ScriptedPool, World, hang, pages, raising, until
 
 
 @asynccontextmanager
@@ -29,12 +29,6 @@ async def working(world: World) -> AsyncIterator[Worker]:
         worker.drain()
         async with asyncio.timeout(20):
             await task
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
 
 
 async def more_jobs(world: World, count: int) -> None:
@@ -130,13 +124,6 @@ async def test_no_job_is_taken_before_the_known_poison_is_loaded(
         assert world.bus.queue["b", JOB].attempt == 0
         loading.set()
         await until(lambda: world.record.state is JobState.DONE)
-
-
-def test_retries_come_ever_later_and_last_for_ten_minutes() -> None:
-    delays = [retry_delay(earlier) for earlier in range(RETRIES)]
-    assert delays[:6] == [2, 4, 8, 16, 32, 60]
-    assert delays == sorted(delays)
-    assert 9 * 60 <= sum(delays) <= 11 * 60
 
 
 async def test_several_faults_at_a_time_make_one_pause() -> None:
