@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from docnats.config import NatsConfig, S3Config, StackConfig
 from docnats.stack import LocalStack, servers
@@ -27,6 +28,9 @@ from docnats.stack.servers import NatsServer, Server
 FOREIGN = ("NATS_", "S3_", "AWS_", "DOCNATS_", "OTEL_", "USE_S3_STORAGE", "DEBUG")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 KEPT = "DOCNATS_CORPUS"
+
+settings.register_profile("docnats", deadline=None)  # no assertion on wall time
+settings.load_profile("docnats")
 
 SOMEWHERE_ELSE = "http://127.0.0.1:9"
 

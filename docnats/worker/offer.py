@@ -7,7 +7,7 @@ not begun: it counts neither as a death nor as a retry.
 from __future__ import annotations
 
 from docnats.errors import ErrorType
-from docnats.models import JobMessage, JobRecord, JobState, WorkerInfo
+from docnats.models import JobMessage, JobRecord, JobState
 from docnats.worker.processing import Tools
 from docnats.worker.retries import RETRIES
 
@@ -40,7 +40,9 @@ async def waiting(
         How often it was delivered.
     """
     if attempt > RETRIES:
-        if not any(_can_do(worker, message) for worker in await tools.bus.workers()):
+        prompt = message.custom_prompt is not None
+        workers = await tools.bus.workers()
+        if not any(worker.can_do(message.processor, prompt=prompt) for worker in workers):
             why = f"no live worker offers {lack}; it was waited for ten minutes"
             return record.failed(ErrorType.PROCESSOR, why)
         if attempt > MOST_PASSES:
@@ -48,8 +50,3 @@ async def waiting(
             return record.failed(ErrorType.PROCESSOR, why)
     told = f"waits for a worker that offers {lack}"
     return record.but(state=JobState.QUEUED, error_type=ErrorType.PROCESSOR, error=told)
-
-
-def _can_do(worker: WorkerInfo, message: JobMessage) -> bool:
-    answers = message.custom_prompt is None or worker.prompts is not None
-    return answers and message.processor in worker.processors

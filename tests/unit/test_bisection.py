@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from docnats import names
@@ -133,7 +133,6 @@ def sorted_lost(pool: DyingPool) -> list[PageError]:
     return sorted(pool.lost, key=lambda error: error.page_no)
 
 
-@settings(deadline=None)
 @given(data=st.data(), pages=st.integers(1, 60), notes=st.booleans())
 async def test_exactly_the_good_pages_are_read(
     data: st.DataObject, pages: int, notes: bool

@@ -109,7 +109,6 @@ def parser() -> Iterator[Parser]:
 @pytest.mark.timeout(600)
 @settings(
     max_examples=150,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -214,13 +214,11 @@ def test_fields_of_a_newer_docnats_are_ignored() -> None:
     assert JobMessage.from_json(newer) == JobMessage(**MESSAGE)
 
 
-@settings(deadline=None)
 @given(messages | records | progresses | workers)
 def test_every_record_comes_back_from_the_wire_as_it_was(record: Any) -> None:
     assert type(record).from_json(record.to_json()) == record
 
 
-@settings(deadline=None)
 @given(messages)
 def test_the_wire_is_json_in_utf_8_with_times_in_utc(message: JobMessage) -> None:
     body = json.loads(message.to_json().decode("utf-8"))
@@ -228,7 +226,6 @@ def test_the_wire_is_json_in_utf_8_with_times_in_utc(message: JobMessage) -> Non
     assert datetime.fromisoformat(body["timestamp"]) == message.timestamp
 
 
-@settings(deadline=None)
 @given(messages)
 def test_the_record_of_a_message_makes_that_message(message: JobMessage) -> None:
     urls = JobUrls(

@@ -6,7 +6,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from docnats import names
@@ -77,7 +77,6 @@ def test_the_subjects_of_a_job_are_what_the_documents_promise() -> None:
     assert n.cancel_subject("b", "j") == "docnats.default.cancel.b.j"
 
 
-@settings(deadline=None)
 @given(tokens, tokens, tokens)
 def test_every_subject_reaches_its_own_stream_and_no_other(
     namespace: str, batch: str, job: str
@@ -116,7 +115,6 @@ def test_every_subject_reaches_its_own_stream_and_no_other(
     assert not matches(n.any_worker_filter, n.probe_subject)
 
 
-@settings(deadline=None)
 @given(tokens, tokens, tokens, tokens)
 def test_a_batchs_filters_take_in_its_jobs_and_no_others(
     batch: str, other: str, job: str, namespace: str
@@ -156,7 +154,6 @@ def test_no_subject_is_made_of_what_is_no_token(bad: str) -> None:
             of_one(bad)
 
 
-@settings(deadline=None)
 @given(tokens, tokens, tokens)
 def test_a_cancel_subject_tells_its_batch_and_job(namespace: str, batch: str, job: str) -> None:
     n = Names(namespace)
@@ -165,7 +162,6 @@ def test_a_cancel_subject_tells_its_batch_and_job(namespace: str, batch: str, jo
     assert n.cancelled(subject) == (batch, job)
 
 
-@settings(deadline=None)
 @given(tokens, tokens, tokens)
 def test_a_sign_subject_tells_its_batch_and_job(namespace: str, batch: str, job: str) -> None:
     n = Names(namespace)
@@ -179,7 +175,6 @@ def test_a_sign_subject_that_somebody_else_made_up_is_no_job() -> None:
         Names("default").asked_for("docnats.default.sign.b.$j")
 
 
-@settings(deadline=None)
 @given(tokens, tokens)
 def test_namespaces_share_no_stream(one: str, two: str) -> None:
     def streams(n: Names) -> set[str]:
@@ -198,7 +193,6 @@ def test_namespaces_share_no_stream(one: str, two: str) -> None:
     assert len(streams(Names(one))) == 8
 
 
-@settings(deadline=None)
 @given(tokens)
 def test_a_key_tells_whose_it_is(job: str) -> None:
     assert names.owner(names.raw_key(job)) == job
@@ -207,7 +201,6 @@ def test_a_key_tells_whose_it_is(job: str) -> None:
         assert names.owner(key) is None
 
 
-@settings(deadline=None)
 @given(tokens, tokens)
 def test_an_archive_tells_whose_it_is(namespace: str, batch: str) -> None:
     n = Names(namespace)
@@ -217,7 +210,6 @@ def test_an_archive_tells_whose_it_is(namespace: str, batch: str) -> None:
         assert names.owner(n.archive_table(batch)) is None
 
 
-@settings(deadline=None)
 @given(st.text(), tokens)
 def test_an_object_is_read_back_from_its_subject(name: str, upload: str) -> None:
     o = ObjectNames("b")
@@ -226,7 +218,6 @@ def test_an_object_is_read_back_from_its_subject(name: str, upload: str) -> None
     assert o.object_of("$O.b.M.not base64!") is None
 
 
-@settings(deadline=None)
 @given(tokens, tokens)
 def test_the_states_of_other_namespaces_are_recognised(one: str, two: str) -> None:
     mine, other = Names(one), Names(two)
@@ -245,7 +236,6 @@ def test_advisories_are_those_of_the_jobs_stream_and_of_its_workers() -> None:
     )
 
 
-@settings(deadline=None)
 @given(tokens, tokens, tokens)
 def test_a_job_is_read_back_from_its_subject(namespace: str, batch: str, job: str) -> None:
     n = Names(namespace)

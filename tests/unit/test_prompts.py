@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from docnats.errors import ErrorType, PromptError
@@ -130,7 +130,6 @@ async def test_what_cannot_be_asked_is_said_without_asking(
     assert model.requests == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))), st.integers(8, 60))
 def test_pieces_hold_all_words_in_order_and_fit(texts: list[str], room: int) -> None:
     found = list(pieces(texts, room))

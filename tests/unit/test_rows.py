@@ -60,7 +60,7 @@ def changed(frame: pd.DataFrame, change: str) -> pd.DataFrame:
     return frame
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(jobs, changes, st.data())
 def test_rows_are_brought_up_to_date_where_they_are(
     records: list[JobRecord], change: str, data: st.DataObject

@@ -64,7 +64,7 @@ def check(data: bytes) -> None:
     assert len(jobs_frame([known])) == 1
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(flips)
 def test_a_message_with_flipped_bytes(flips: list[tuple[int, int]]) -> None:
     data = bytearray(BODY)
@@ -73,19 +73,19 @@ def test_a_message_with_flipped_bytes(flips: list[tuple[int, int]]) -> None:
     check(bytes(data))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(0, len(BODY)))
 def test_a_message_that_ends_too_soon(length: int) -> None:
     check(BODY[:length])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.binary())
 def test_bytes_of_any_kind(data: bytes) -> None:
     check(data)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.sampled_from(FIELDS), json_values)
 @example("processing_timeout", float("inf"))
 @example("processing_timeout", float("nan"))
