@@ -89,6 +89,12 @@ class _Client(Client):
             raise NoTls
         return super()._connect_command()
 
+    def say_that_it_is_tls(self) -> None:
+        """Tell asyncio what nats-py leaves out: it would warn when the server hangs up."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None and writer.get_extra_info("ssl_object") is not None:
+            writer.transport.get_protocol()._over_ssl = True  # noqa: SLF001 - as start_tls does
+
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
         lines = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n"))
@@ -160,6 +166,7 @@ class Link:
             tls=tls_context(config),
             **credentials(config),
         )
+        self._client.say_that_it_is_tls()
         self._prefix = f"{self._client.new_inbox()}."
         self._answers = await self._client.subscribe(f"{self._prefix}*", cb=self._on_answer)
 

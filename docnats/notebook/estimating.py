@@ -10,7 +10,7 @@ from docnats.notebook.following import Interrupted, follow
 from docnats.notebook.session import current_session
 from docnats.panel import Kind
 from docnats.processors import DEFAULT
-from docnats.service import Estimate, Sources
+from docnats.service import Estimate, Sources, with_password
 
 __all__ = ["estimate"]
 
@@ -78,8 +78,7 @@ def estimate(
     """
     session = current_session()
     service = session.service()
-    secrets = {} if password is None else {"password": password}
-    how = {**(options or {}), **secrets}
+    how = with_password(options, password)
     wait = START_SECONDS if session.home else APPEAR_SECONDS
     try:
         canary = session.run(
