@@ -115,6 +115,15 @@ def open_to_all(path: str) -> None:
     Path(path).chmod(0o777)
 
 
+def open_to_all_by_folder(path: str) -> None:
+    """Do it by the call that starts from a folder; one that is not read may be opened so."""
+    folder = os.open(Path(path).parent, os.O_PATH)
+    try:
+        os.chmod(Path(path).name, 0o644, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def give_away(path: str) -> None:
     os.chown(path, -1, os.getgid())
 

@@ -114,7 +114,14 @@ async def test_the_users_files_are_closed(
 
 
 @pytest.mark.parametrize(
-    "deed", [burglary.open_to_all, burglary.give_away, burglary.change_times, burglary.label]
+    "deed",
+    [
+        burglary.open_to_all,
+        burglary.open_to_all_by_folder,
+        burglary.give_away,
+        burglary.change_times,
+        burglary.label,
+    ],
 )
 async def test_what_landlock_knows_nothing_of_is_closed_too(
     deed: Callable[..., object], home: Path, sandboxed: ParserPool, free: ParserPool
