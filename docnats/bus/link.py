@@ -169,6 +169,7 @@ class Link:
         self._client.say_that_it_is_tls()
         self._prefix = f"{self._client.new_inbox()}."
         self._answers = await self._client.subscribe(f"{self._prefix}*", cb=self._on_answer)
+        await self._client.flush()  # by now the server has said if it does not allow that
 
     @property
     def alive(self) -> bool:
@@ -326,19 +327,23 @@ class Link:
             *self._asked.values(),
             *self._pulling.values(),
             *(i.subject for i in self._inboxes),
+            answers := f"{self._prefix}*",
         )
         named = next((name for name in known if name.lower() == subject), subject)
+        prefix = "NATS_INBOX_PREFIX and " if named == answers else ""
         error = Denied(
-            f"NATS at {self.url} does not let this user {verb} to {named}: check its permissions,"
-            " see deploy/nats"
+            f"NATS at {self.url} does not let this user {verb} to {named}: check {prefix}its "
+            "permissions, see deploy/nats"
         )
+        if named == answers and not self._fault.done():
+            self._fault.set_result(error)
         concerned = self._waiting_for(subject) if verb == "publish" else self._hearing(subject)
         for one in concerned:
             if isinstance(one, Inbox):
                 one.deny(error)
             else:
                 one.set_exception(error)
-        if not concerned and subject not in self._denials:
+        if not concerned and named != answers and subject not in self._denials:
             self._denials.add(subject)
             log.warning("%s", error)
 
