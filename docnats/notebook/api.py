@@ -15,7 +15,7 @@ from docnats.config import NatsConfig, ProcessingConfig, S3Config, TelemetryConf
 from docnats.errors import ConfigError
 from docnats.notebook.following import Interrupted, OnInterrupt, follow
 from docnats.notebook.session import Session, current_session, replace_session
-from docnats.panel import Kind
+from docnats.panel import Kind, check_kind
 from docnats.processors import DEFAULT
 from docnats.service import DocumentResult, Health, S3DocumentService, Sources, with_password
 
@@ -112,6 +112,7 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     """
     if on_interrupt not in get_args(OnInterrupt):
         raise ConfigError(f"on_interrupt={on_interrupt!r}: it is 'continue' or 'cancel'")
+    check_kind(progress)
     session = current_session()
     try:
         submission = session.service().submit(

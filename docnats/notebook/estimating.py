@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from docnats.notebook.following import Interrupted, follow
 from docnats.notebook.session import current_session
-from docnats.panel import Kind
+from docnats.panel import Kind, check_kind
 from docnats.processors import DEFAULT
 from docnats.service import Estimate, Sources, with_password
 
@@ -76,6 +76,7 @@ def estimate(
     >>> expected = estimate("papers/**/*.pdf")  # doctest: +SKIP
     >>> expected.seconds.high / 3600, expected.failure_rate.likely  # doctest: +SKIP
     """
+    check_kind(progress)
     session = current_session()
     service = session.service()
     how = with_password(options, password)
