@@ -122,6 +122,7 @@ class Link:
         self._asked: dict[str, str] = {}
         self._pulling: dict[str, str] = {}
         self._denials: set[str] = set()
+        self._deaf: Denied | None = None
         self._inboxes: set[Inbox] = set()
         self._answers: Subscription | None = None
         self._fault: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -169,7 +170,6 @@ class Link:
         self._client.say_that_it_is_tls()
         self._prefix = f"{self._client.new_inbox()}."
         self._answers = await self._client.subscribe(f"{self._prefix}*", cb=self._on_answer)
-        await self._client.flush()  # by now the server has said if it does not allow that
 
     @property
     def alive(self) -> bool:
@@ -219,6 +219,8 @@ class Link:
         """Return a subject to answer to; what comes there is cancelled when the link is lost."""
         token = str(next(self._tokens))
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        if self._deaf is not None:  # no answer will come
+            future.set_exception(self._deaf)
         self._waiting[token] = future
         future.add_done_callback(lambda _: self._forget(token))
         if self._lost:
@@ -335,8 +337,8 @@ class Link:
             f"NATS at {self.url} does not let this user {verb} to {named}: check {prefix}its "
             "permissions, see deploy/nats"
         )
-        if named == answers and not self._fault.done():
-            self._fault.set_result(error)
+        if named == answers:
+            self._deaf = error
         concerned = self._waiting_for(subject) if verb == "publish" else self._hearing(subject)
         for one in concerned:
             if isinstance(one, Inbox):
