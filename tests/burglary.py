@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import socket
@@ -82,6 +83,81 @@ def start_thread() -> None:
 
 def send_signal(pid: int) -> None:
     os.kill(pid, 0)
+
+
+def have_signal_sent(pid: int) -> None:
+    """Have the kernel send a signal, to end the worker for example, when a pipe can be read."""
+    reading, writing = os.pipe()
+    try:
+        fcntl.fcntl(reading, fcntl.F_SETOWN, pid)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def tighten_limits(pid: int) -> None:
+    """Set the limits of another process, of processor time for example: that ends it."""
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+def slow_down(pid: int) -> None:
+    os.sched_setaffinity(pid, os.sched_getaffinity(pid))
+
+
+def send_datagram(path: str) -> None:
+    """Send a message by a socket that was made as one of a pair."""
+    ours, _other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.sendto(b"a document", path)
+
+
+def open_to_all(path: str) -> None:
+    Path(path).chmod(0o777)
+
+
+def open_to_all_by_folder(path: str) -> None:
+    """Do it by the call that starts from a folder; one that is not read may be opened so."""
+    folder = os.open(Path(path).parent, os.O_PATH)
+    try:
+        os.chmod(Path(path).name, 0o644, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def give_away(path: str) -> None:
+    os.chown(path, -1, os.getgid())
+
+
+def change_times(path: str) -> None:
+    os.utime(path, (0, 0))
+
+
+def label(path: str) -> None:
+    os.setxattr(path, "user.label", b"mine")
+
+
+def share_memory() -> None:
+    """Make memory that any process of the user can be given."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    segment = libc.shmget(0, 1, 0o600)
+    if segment < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+    libc.shmctl(segment, 0, None)  # IPC_RMID
+
+
+def become_program_in_memory() -> None:
+    """Run a program that no rule about files is asked about."""
+    program = os.memfd_create("program")
+    os.write(program, Path("/bin/true").read_bytes())
+    os.execve(program, ["true"], {})  # noqa: S606 - the point
+
+
+def call(number: int) -> None:
+    """Make a system call whose arguments make no sense."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    if libc.syscall(ctypes.c_long(number), *(ctypes.c_long(-1),) * 6) < 0:
+        raise OSError(ctypes.get_errno(), str(number))
 
 
 def start_process() -> None:

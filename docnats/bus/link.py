@@ -89,6 +89,12 @@ class _Client(Client):
             raise NoTls
         return super()._connect_command()
 
+    def say_that_it_is_tls(self) -> None:
+        """Tell asyncio what nats-py leaves out: it would warn when the server hangs up."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None and writer.get_extra_info("ssl_object") is not None:
+            writer.transport.get_protocol()._over_ssl = True  # noqa: SLF001 - as start_tls does
+
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
         lines = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n"))
@@ -116,6 +122,7 @@ class Link:
         self._asked: dict[str, str] = {}
         self._pulling: dict[str, str] = {}
         self._denials: set[str] = set()
+        self._deaf: Denied | None = None
         self._inboxes: set[Inbox] = set()
         self._answers: Subscription | None = None
         self._fault: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -160,6 +167,7 @@ class Link:
             tls=tls_context(config),
             **credentials(config),
         )
+        self._client.say_that_it_is_tls()
         self._prefix = f"{self._client.new_inbox()}."
         self._answers = await self._client.subscribe(f"{self._prefix}*", cb=self._on_answer)
 
@@ -211,6 +219,8 @@ class Link:
         """Return a subject to answer to; what comes there is cancelled when the link is lost."""
         token = str(next(self._tokens))
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        if self._deaf is not None:  # no answer will come
+            future.set_exception(self._deaf)
         self._waiting[token] = future
         future.add_done_callback(lambda _: self._forget(token))
         if self._lost:
@@ -319,19 +329,23 @@ class Link:
             *self._asked.values(),
             *self._pulling.values(),
             *(i.subject for i in self._inboxes),
+            answers := f"{self._prefix}*",
         )
         named = next((name for name in known if name.lower() == subject), subject)
+        prefix = "NATS_INBOX_PREFIX and " if named == answers else ""
         error = Denied(
-            f"NATS at {self.url} does not let this user {verb} to {named}: check its permissions,"
-            " see deploy/nats"
+            f"NATS at {self.url} does not let this user {verb} to {named}: check {prefix}its "
+            "permissions, see deploy/nats"
         )
+        if named == answers:
+            self._deaf = error
         concerned = self._waiting_for(subject) if verb == "publish" else self._hearing(subject)
         for one in concerned:
             if isinstance(one, Inbox):
                 one.deny(error)
             else:
                 one.set_exception(error)
-        if not concerned and subject not in self._denials:
+        if not concerned and named != answers and subject not in self._denials:
             self._denials.add(subject)
             log.warning("%s", error)
 

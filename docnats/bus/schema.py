@@ -110,6 +110,8 @@ async def _check_jetstream(connection: Connection) -> None:
     """Ask JetStream how it is; where there is none, nobody answers or the account is refused."""
     try:
         await connection.api("INFO", patience=0)
+    except Denied:  # it is there
+        raise
     except BusError as error:
         raise BusError(
             f"JetStream is not available: {error}. Start nats-server with -js, or with a "

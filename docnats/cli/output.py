@@ -6,12 +6,13 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from docnats.models import JobState
 from docnats.names import where
+from docnats.panel.words import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,11 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 _STATE_STYLE = {"done": "green", "failed": "red", "cancelled": "yellow"}
 _TASTE = 160
 """Characters of a document's text shown by `docnats demo`."""
+
+
+def escape(text: object) -> str:
+    """Return what others named or wrote, as rich prints it and a terminal only shows it."""
+    return markup.escape(printable(str(text)))
 
 
 def print_jobs(jobs: pd.DataFrame, *, as_json: bool) -> None:
@@ -117,8 +123,8 @@ def print_dead_letters(letters: pd.DataFrame, *, as_json: bool) -> None:
         table.add_column(name, overflow="fold", no_wrap=name in ("id", "at", "kind"))
     for row in letters.itertuples():
         told = (row.filename, row.job_id, row.reason)
-        cells = ("" if _missing(cell) else escape(str(cell)) for cell in told)
-        table.add_row(str(row.id), f"{row.at:%Y-%m-%d %H:%M:%S}", escape(str(row.kind)), *cells)
+        cells = ("" if _missing(cell) else escape(cell) for cell in told)
+        table.add_row(str(row.id), f"{row.at:%Y-%m-%d %H:%M:%S}", escape(row.kind), *cells)
     out.print(table)
 
 
@@ -172,7 +178,7 @@ def print_taste(texts: pd.DataFrame) -> None:
     for row in texts.itertuples():
         words = " ".join(str(row.text).split())
         shown = words[:_TASTE] + ("…" if len(words) > _TASTE else "")
-        out.print(f"  [bold]{escape(str(row.filename))}[/]: {escape(shown) or '(no text)'}")
+        out.print(f"  [bold]{escape(row.filename)}[/]: {escape(shown) or '(no text)'}")
 
 
 def print_estimate(estimate: Estimate, *, as_json: bool) -> None:

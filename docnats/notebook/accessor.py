@@ -14,7 +14,7 @@ from docnats.names import PAGES, WORDS
 from docnats.notebook.following import follow
 from docnats.notebook.rows import JobRows
 from docnats.notebook.session import current_session
-from docnats.panel import Kind
+from docnats.panel import Kind, check_kind
 from docnats.service import DocumentResult, Explanation, Part, failure_of, key_of, retryable
 from docnats.table import TEXT
 
@@ -139,6 +139,7 @@ class JobsAccessor:
         --------
         >>> jobs = jobs.docnats.retry()  # doctest: +SKIP
         """
+        check_kind(progress)
         session, service = current_session(), current_session().service()
         records = self._records()
         again = [job for job in records if retryable(job, force=force)]

@@ -20,9 +20,9 @@ from docnats.notebook.session import (
     current_session,
     replace_session,
 )
-from docnats.panel import Kind
+from docnats.panel import Kind, check_kind
 from docnats.processors import DEFAULT
-from docnats.service import DocumentResult, Health, S3DocumentService, Sources
+from docnats.service import DocumentResult, Health, S3DocumentService, Sources, with_password
 
 __all__ = [
     "allow_nested_asyncio",
@@ -114,14 +114,14 @@ def submit_many(  # noqa: PLR0913 - most calls give one or two
     """
     if on_interrupt not in get_args(OnInterrupt):
         raise ConfigError(f"on_interrupt={on_interrupt!r}: it is 'continue' or 'cancel'")
+    check_kind(progress)
     session = current_session()
-    secrets = {} if password is None else {"password": password}
     try:
         submission = session.service().submit(
             sources,
             batch=batch,
             processor=processor,
-            options={**(options or {}), **secrets},
+            options=with_password(options, password),
             timeout=timeout,
             custom_prompt=custom_prompt,
             force=force,

@@ -8,9 +8,9 @@ from pydantic import JsonValue
 
 from docnats.notebook.following import Interrupted, follow
 from docnats.notebook.session import WORKER_START_SECONDS, current_session
-from docnats.panel import Kind
+from docnats.panel import Kind, check_kind
 from docnats.processors import DEFAULT
-from docnats.service import Estimate, Sources
+from docnats.service import Estimate, Sources, with_password
 
 __all__ = ["estimate"]
 
@@ -73,10 +73,10 @@ def estimate(
     >>> expected = estimate("papers/**/*.pdf")  # doctest: +SKIP
     >>> expected.seconds.high / 3600, expected.failure_rate.likely  # doctest: +SKIP
     """
+    check_kind(progress)
     session = current_session()
     service = session.service()
-    secrets = {} if password is None else {"password": password}
-    how = {**(options or {}), **secrets}
+    how = with_password(options, password)
     wait = WORKER_START_SECONDS if session.home else APPEAR_SECONDS
     try:
         canary = session.run(

@@ -10,7 +10,7 @@ import pandas as pd
 from docnats.models import DeadLetter
 from docnats.notebook.following import follow
 from docnats.notebook.session import current_session
-from docnats.panel import Kind
+from docnats.panel import Kind, check_kind
 from docnats.table import TEXT
 
 __all__ = ["dead_letters", "requeue", "run_again"]
@@ -87,6 +87,7 @@ def run_again(
     ids: Sequence[int], *, on_refusal: Callable[[str], None], wait: bool, progress: Kind
 ) -> pd.DataFrame:
     """Run dead letters again as :func:`requeue` does, but tell of those that cannot to a caller."""
+    check_kind(progress)
     session = current_session()
     requeued = session.run(session.service().requeue(ids))
     for number, reason in requeued.refused.items():

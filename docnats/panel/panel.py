@@ -6,11 +6,12 @@ import contextvars
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
+from docnats.errors import ConfigError
 from docnats.models import Progress
 
-__all__ = ["Kind", "Panel", "open_panel"]
+__all__ = ["Kind", "Panel", "check_kind", "open_panel"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,12 @@ class Panel(Protocol):
         """
 
 
+def check_kind(kind: object) -> None:
+    """Raise a ConfigError unless there is such a kind of panel."""
+    if kind not in get_args(Kind):
+        raise ConfigError(f"progress={kind!r}: it is 'auto', 'widget', 'text' or 'none'")
+
+
 def open_panel(
     progress: Progress,
     *,
@@ -71,12 +78,18 @@ def open_panel(
     Panel
         Its methods never raise: a display that fails is logged and goes blind.
 
+    Raises
+    ------
+    ConfigError
+        There is no such kind.
+
     Examples
     --------
     >>> panel = open_panel(batch.table.progress())  # doctest: +SKIP
     >>> table = await batch.follow(panel.update)  # doctest: +SKIP
     >>> panel.finish(table.progress())  # doctest: +SKIP
     """
+    check_kind(kind)
     return _Shielded(lambda: _open(progress, filenames, kind, background))
 
 

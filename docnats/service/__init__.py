@@ -3,6 +3,7 @@
 from docnats.models import Health, PartHealth
 from docnats.service.batch import Batch
 from docnats.service.canary import Canary
+from docnats.service.choice import with_password
 from docnats.service.client import S3DocumentClient
 from docnats.service.dataset import Part
 from docnats.service.estimate import Estimate, Range
@@ -39,4 +40,5 @@ __all__ = [
     "failure_of",
     "key_of",
     "retryable",
+    "with_password",
 ]

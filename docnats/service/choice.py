@@ -14,7 +14,7 @@ from docnats.errors import ConfigError
 from docnats.models import WorkerInfo
 from docnats.processors import DEFAULT, find_processor
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "choose", "with_password"]
 
 LONGEST_PROMPT = 8192
 """Characters: a prompt is in the control message and in the row of every job."""
@@ -42,6 +42,22 @@ class Choice:
     prompt: str | None = None
 
 
+def with_password(options: object, password: str | None = None) -> dict[str, JsonValue]:
+    """Return a processor's options, with the password among them if there is one.
+
+    Raises
+    ------
+    ConfigError
+        They are no mapping; the message does not show what they are.
+    """
+    if not isinstance(options, Mapping | None):
+        raise ConfigError(
+            'options must map names to values, as {"password": "…"} does; '
+            f"not a {type(options).__name__}"
+        )
+    return {**(options or {}), **({} if password is None else {"password": password})}
+
+
 async def choose(
     bus: Bus, processor: str, options: Mapping[str, object], prompt: str | None = None
 ) -> Choice:
@@ -58,7 +74,7 @@ async def choose(
     workers = await bus.workers()
     elsewhere = {name for worker in workers for name in worker.processors}
     chosen = find_processor(processor, elsewhere)
-    checked = chosen.check(options)
+    checked = chosen.check(with_password(options))
     if workers and processor not in elsewhere:
         log.warning(
             "no live worker offers the processor %s: the jobs are queued, and fail after ten "

@@ -16,7 +16,7 @@ from docnats.service import history, results
 from docnats.service.archive import archive_batch
 from docnats.service.batch import Batch
 from docnats.service.cancel import cancel_jobs
-from docnats.service.choice import choose
+from docnats.service.choice import choose, with_password
 from docnats.service.cleanup import clean_up_jobs, give_up
 from docnats.service.explain import failure_of
 from docnats.service.history import key_of
@@ -141,11 +141,10 @@ class S3DocumentClient(Reader):
         With ``cleanup_on_error``, a document that fails or times out leaves nothing in the storage.
         """
         timeout = self.config.timeout if timeout is None else timeout
-        secrets = {} if password is None else {"password": password}
         batch = await self.submit(
             os.fspath(path),
             processor=processor,
-            options={**(options or {}), **secrets},
+            options=with_password(options, password),
             timeout=timeout,
             custom_prompt=custom_prompt,
             force=force,

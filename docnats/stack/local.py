@@ -43,7 +43,7 @@ class LocalStack:
 
     Parameters
     ----------
-    home : Path, optional
+    home : path, optional
         Where data and logs are kept; processes that name the same home share one stack.
         Default: a private temporary directory, removed at the end.
     workers : int or "auto"
@@ -87,7 +87,7 @@ class LocalStack:
     def __init__(  # noqa: PLR0913 - all but few calls give one or two
         self,
         *,
-        home: Path | None = None,
+        home: str | os.PathLike[str] | None = None,
         workers: int | Literal["auto"] = 1,
         parsers: int | None = None,
         config: StackConfig | None = None,
@@ -98,7 +98,7 @@ class LocalStack:
         worker_command: Sequence[str] = WORKER_COMMAND,
         worker_environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._path = home
+        self._path = None if home is None else Path(home)
         self._auto = workers == "auto"
         self._least = 1 if workers == "auto" else checked_count(workers)
         self._parsers = 1 if self._auto and parsers is None else parsers

@@ -52,6 +52,10 @@ def about_job(batch: str, job_id: str, trace_id: str | None = None) -> Iterator[
         _about.reset(token)
 
 
+def _visible(char: str) -> str:
+    return char if char.isprintable() else repr(char)[1:-1]
+
+
 class TextFormatter(logging.Formatter):
     """Log lines for people."""
 
@@ -61,6 +65,11 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the lines of a record."""
         return without_secrets(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the first line: a file's name cannot add another, nor speak to the terminal."""
+        record.message = "".join(map(_visible, record.message))
+        return super().formatMessage(record)
 
 
 class JsonFormatter(logging.Formatter):

@@ -193,7 +193,10 @@ def written(folder: Path, name: str, certificate: trustme.LeafCert) -> tuple[Pat
 
 
 async def test_mutual_tls(
-    tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    authority: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     ca = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(ca)
@@ -213,6 +216,7 @@ async def test_mutual_tls(
         ):
             monkeypatch.setenv(f"NATS_{name}", str(value))
         await works(NatsConfig())
+        assert caplog.messages == [], "asyncio warns of what nats-py does at the end"
         assert "NATS_CERT" in await connecting(NatsConfig(cert_file=theirs, key_file=their_key))
         monkeypatch.delenv("NATS_CERT")
         monkeypatch.delenv("NATS_KEY")

@@ -230,7 +230,7 @@ stack.stop()
     ) -> None:
         with LocalStack(home=tmp_path, **NATS_ONLY) as stack:
             with pytest.raises(StackError, match="uses other servers"):
-                LocalStack(home=tmp_path, workers=0, **other).start()
+                LocalStack(home=str(tmp_path), workers=0, **other).start()
             assert stack._supervisor
             assert stack._supervisor.status().users == 1
 

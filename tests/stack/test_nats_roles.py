@@ -256,6 +256,15 @@ async def test_a_role_may_do_nothing_else(as_role: As, role: str) -> None:
                     await anext(messages)
 
 
+async def test_who_may_not_hear_its_answers_is_told_of_the_prefix(as_role: As) -> None:
+    wrong = as_role("client").but(inbox_prefix="_INBOX_Of_Another")
+    async with asyncio.timeout(LIMIT), NatsBus(wrong) as bus:
+        for _ in ("before the server says so, perhaps", "after that"):
+            told = r"^NATS at .* _INBOX_Of_Another.*: check NATS_INBOX_PREFIX"
+            with pytest.raises(Denied, match=told):
+                await bus.workers()
+
+
 async def test_a_worker_that_may_not_take_jobs_says_so(as_role: As) -> None:
     async with asyncio.timeout(LIMIT), NatsBus(as_role("client")) as bus:
         with pytest.raises(Denied, match="does not let this user publish"):

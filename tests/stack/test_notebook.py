@@ -138,6 +138,8 @@ def test_a_wrong_choice_is_refused_before_anything_is_submitted() -> None:
     known = len(docnats.batches())
     with pytest.raises(ConfigError, match="'continue' or 'cancel'"):
         docnats.submit_many({"a.pdf": text_pdf()}, on_interrupt="stop")
+    with pytest.raises(ConfigError, match="progress=False: it is 'auto', 'widget', 'text' or 'no"):
+        docnats.submit_many({"a.pdf": text_pdf()}, progress=False)
     assert len(docnats.batches()) == known
 
 

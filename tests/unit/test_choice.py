@@ -55,6 +55,7 @@ async def sent(client: S3DocumentClient, **how: Any) -> JobRecord:
         ({"processor": "magic"}, "A live worker offers it: install its package here too"),
         ({"options": {"speed": 1}}, "speed: there is no such option. It has: password"),
         ({"processor": "noop", "options": {"password": "p"}}, "It has: none"),
+        ({"options": "password"}, "options must map names to values, .* not a str"),
         ({"custom_prompt": "Summarise"}, "none of the live workers has a language model"),
         ({"custom_prompt": "  "}, "custom_prompt must hold 1 to 8,192 characters"),
         ({"custom_prompt": "x" * (LONGEST_PROMPT + 1)}, "custom_prompt must hold 1 to"),

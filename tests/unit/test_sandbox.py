@@ -87,6 +87,22 @@ async def test_no_socket_is_opened(
     assert await _attempt(free, burglary.open_socket, family, kind) == "done"
 
 
+async def test_no_socket_is_had_by_way_of_a_pair(
+    sandboxed: ParserPool, free: ParserPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a pair sends to whoever listens, as a socket that was opened does."""
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("listener")
+        listener.setblocking(False)
+        address = str(tmp_path / "listener")
+        assert await _attempt(sandboxed, burglary.send_datagram, address) == "EPERM"
+        with pytest.raises(BlockingIOError):
+            listener.recv(100)
+        assert await _attempt(free, burglary.send_datagram, address) == "done"
+        assert listener.recv(100) == b"a document"
+
+
 @pytest.mark.parametrize("deed", [burglary.read, burglary.write, burglary.empty, burglary.remove])
 async def test_the_users_files_are_closed(
     deed: Callable[..., object], home: Path, sandboxed: ParserPool, free: ParserPool
@@ -94,6 +110,27 @@ async def test_the_users_files_are_closed(
     file = home / "credentials"
     assert await _attempt(sandboxed, deed, str(file)) == "EACCES"
     assert file.read_text() == "hush"
+    assert await _attempt(free, deed, str(file)) == "done"
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        burglary.open_to_all,
+        burglary.open_to_all_by_folder,
+        burglary.give_away,
+        burglary.change_times,
+        burglary.label,
+    ],
+)
+async def test_what_landlock_knows_nothing_of_is_closed_too(
+    deed: Callable[..., object], home: Path, sandboxed: ParserPool, free: ParserPool
+) -> None:
+    """Modes, owners, times and attributes, of the user's files and of those that may be read."""
+    file = home / "credentials"
+    before = file.stat()
+    assert await _attempt(sandboxed, deed, str(file)) == "EPERM"
+    assert file.stat() == before
     assert await _attempt(free, deed, str(file)) == "done"
 
 
@@ -145,9 +182,31 @@ async def test_the_workers_memory_cannot_be_read(sandboxed: ParserPool, free: Pa
         assert await _attempt(free, *args) == "done"
 
 
-async def test_other_processes_get_no_signals(sandboxed: ParserPool, free: ParserPool) -> None:
-    assert await _attempt(sandboxed, burglary.send_signal, os.getpid()) == "EPERM"
-    assert await _attempt(free, burglary.send_signal, os.getpid()) == "done"
+@pytest.mark.parametrize(
+    "deed",
+    [burglary.send_signal, burglary.have_signal_sent, burglary.tighten_limits, burglary.slow_down],
+)
+async def test_other_processes_are_left_alone(
+    deed: Callable[..., object], sandboxed: ParserPool, free: ParserPool
+) -> None:
+    assert await _attempt(sandboxed, deed, os.getpid()) == "EPERM"
+    assert await _attempt(free, deed, os.getpid()) == "done"
+
+
+async def test_memory_is_shared_with_nobody(sandboxed: ParserPool, free: ParserPool) -> None:
+    assert await _attempt(sandboxed, burglary.share_memory) == "EPERM"
+    assert await _attempt(free, burglary.share_memory) == "done"
+
+
+async def test_each_call_that_is_named_is_refused(sandboxed: ParserPool) -> None:
+    column = tuple(seccomp._MACHINES).index(platform.machine())
+    numbers = {name: row[column] for name, row in seccomp._REFUSED.items()}
+    ends = {
+        name: await _attempt(sandboxed, burglary.call, number)
+        for name, number in numbers.items()
+        if number is not None
+    }
+    assert ends == dict.fromkeys(ends, "EPERM")
 
 
 async def test_no_process_is_started_in_which_the_limits_would_begin_anew(
@@ -158,10 +217,13 @@ async def test_no_process_is_started_in_which_the_limits_would_begin_anew(
     assert await _attempt(sandboxed, burglary.start_thread) == "done"
 
 
-async def test_no_other_program_is_run(sandboxed: ParserPool, free: ParserPool) -> None:
-    assert await _attempt(sandboxed, burglary.become_program) == "EACCES"
+@pytest.mark.parametrize("deed", [burglary.become_program, burglary.become_program_in_memory])
+async def test_no_other_program_is_run(
+    deed: Callable[..., object], sandboxed: ParserPool, free: ParserPool
+) -> None:
+    assert await _attempt(sandboxed, deed) == "EPERM"
     with pytest.raises(ParseError):  # it became one
-        await free.run(burglary.become_program, timeout=0.5)
+        await free.run(deed, timeout=0.5)
 
 
 async def test_a_parser_is_closed_to_others(sandboxed: ParserPool, free: ParserPool) -> None:
@@ -318,7 +380,7 @@ def deprive(*numbers):
     "Have the kernel refuse system calls to this process and its children."
     name = platform.machine()
     seccomp._MACHINES[name] = replace(
-        seccomp._MACHINES[name], refused=numbers, signals=(), clone=0xFFFFFF
+        seccomp._MACHINES[name], refused=numbers, signals=(), own=(), fcntl=0xFFFFFF, clone=0xFFFFFF
     )
     seccomp.confine()
 

@@ -62,6 +62,28 @@ def test_a_traceback_stays_on_its_line(lines: StringIO) -> None:
     assert line["exception"].endswith("ValueError: no")
 
 
+def test_a_name_cannot_forge_a_line_or_speak_to_the_terminal() -> None:
+    stream = StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextFormatter())
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        told = (
+            "docnats",
+            logging.INFO,
+            "here",
+            1,
+            "%s",
+            ("a\x1b[2J\nINFO \u202eé",),
+            sys.exc_info(),
+        )
+    handler.handle(logging.LogRecord(*told))
+    first, *rest = stream.getvalue().splitlines()
+    assert first.endswith("a\\x1b[2J\\nINFO \\u202eé")
+    assert rest[-2:] == ["ValueError: two", "lines"], "a traceback keeps its lines"
+
+
 def test_a_line_about_a_job_has_its_ids_and_those_after_it_do_not(lines: StringIO) -> None:
     with about_job("b", "j", "7ac3"):
         log.info("begun")
