@@ -123,6 +123,13 @@ class UrlRefused(StorageError):
     """A presigned URL has expired, or was signed with wrong credentials."""
 
 
+class Unsigned(StorageError):
+    """No presigned URL of a job is valid any more, and nobody is there who signs another."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, transient=True)
+
+
 class PlaceForbidden(StorageError):
     """A job names a URL or a bucket that is outside of the configured storage."""
 

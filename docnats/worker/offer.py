@@ -9,13 +9,9 @@ from __future__ import annotations
 from docnats.errors import ErrorType
 from docnats.models import JobMessage, JobRecord, JobState
 from docnats.worker.processing import Tools
-from docnats.worker.retries import RETRIES
+from docnats.worker.retries import PATIENT_RETRIES, RETRIES
 
-__all__ = ["MOST_PASSES", "lacking", "waiting"]
-
-MOST_PASSES = 360
-"""Times that a job is passed on while live workers can do it but do not come to it: with delays
-of at most a minute, six hours. It must stay below the deliveries that the queue allows."""
+__all__ = ["lacking", "waiting"]
 
 
 def lacking(message: JobMessage, tools: Tools) -> str | None:
@@ -45,7 +41,7 @@ async def waiting(
         if not any(worker.can_do(message.processor, prompt=prompt) for worker in workers):
             why = f"no live worker offers {lack}; it was waited for ten minutes"
             return record.failed(ErrorType.PROCESSOR, why)
-        if attempt > MOST_PASSES:
+        if attempt > PATIENT_RETRIES:
             why = f"the live workers that offer {lack} did not come to it in six hours"
             return record.failed(ErrorType.PROCESSOR, why)
     told = f"waits for a worker that offers {lack}"

@@ -2,7 +2,8 @@
 
 Three kinds of faults lead to three kinds of ends. What is wrong with a document is wrong at
 once and for good. What may pass is tried again, later and perhaps on another machine, until
-ten minutes are over. And a job whose workers died, without a word, is given to some more.
+ten minutes are over, or six hours where it only waits for somebody who signs URLs. And a job
+whose workers died, without a word, is given to some more.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import errno
 import logging
 import tempfile
 
-from docnats.errors import BusError, ErrorType, ParseError, PromptError, StorageError
+from docnats.errors import BusError, ErrorType, ParseError, PromptError, StorageError, Unsigned
 from docnats.models import JobRecord, JobState
-from docnats.worker.retries import RETRIES, retry_delay
+from docnats.worker.retries import PATIENT_RETRIES, RETRIES, retry_delay
 
 __all__ = ["after_fault", "deaths", "given_up", "handed_back", "stalled", "time_is_up"]
 
@@ -55,11 +56,12 @@ def after_fault(record: JobRecord, error: Exception, worker: str) -> JobRecord:
         log.error("job %s: internal error", record.job_id, exc_info=error)
     if not passing:
         return record.failed(error_type, message)
-    if record.releases >= RETRIES:
-        return record.failed(error_type, f"{message}; given up after {RETRIES} retries")
+    retries = PATIENT_RETRIES if isinstance(error, Unsigned) else RETRIES
+    if record.releases >= retries:
+        return record.failed(error_type, f"{message}; given up after {retries} retries")
     queued = handed_back(record)
     delay = retry_delay(record.releases)
-    told = f"{message}; tried again in {delay:.0f} s (retry {queued.releases} of {RETRIES})"
+    told = f"{message}; tried again in {delay:.0f} s (retry {queued.releases} of {retries})"
     return queued.but(error_type=error_type, error=told)
 
 

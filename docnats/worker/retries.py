@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["RETRIES", "Pause", "retry_delay"]
+__all__ = ["PATIENT_RETRIES", "RETRIES", "Pause", "retry_delay"]
 
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 60.0
@@ -12,6 +12,10 @@ LONGEST_DELAY = 60.0
 RETRIES = 14
 """Times a job is tried again after passing faults: with these delays, for ten minutes. It counts
 each time that a worker handed the job back, so that one record field is enough."""
+
+PATIENT_RETRIES = 360
+"""The same where all is well but somebody who must come first: for six hours. Together with the
+others they must stay below the deliveries that the queue allows."""
 
 
 def retry_delay(earlier: int) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from docnats.bus import Bus
-from docnats.errors import ErrorType, ParseError, PlaceForbidden, StorageError, UrlRefused
+from docnats.errors import ErrorType, ParseError, PlaceForbidden, StorageError, Unsigned, UrlRefused
 from docnats.models import JobMessage, JobUrls
 from docnats.names import DOCUMENT, kept_in_nats, result_part
 from docnats.storage import Allowlist, PresignedHttp, Storage, expired
@@ -139,7 +139,7 @@ class Transfer:
     ) -> str:
         urls = await self._bus.ask_for_urls(message.batch, message.request_id)
         if urls is None:
-            raise StorageError(_NOBODY_SIGNS.format(what), transient=True)
+            raise Unsigned(_NOBODY_SIGNS.format(what))
         try:
             self._check_urls(urls)
         except PlaceForbidden as error:  # the job is not to blame for what its signer says

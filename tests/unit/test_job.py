@@ -16,7 +16,7 @@ import pytest
 
 from docnats.bus import Lease, StateEntry
 from docnats.config import ProcessingConfig, S3Config
-from docnats.errors import BusError, ErrorType, ParseError, StorageError
+from docnats.errors import BusError, ErrorType, ParseError, StorageError, Unsigned
 from docnats.models import JobMessage, JobRecord, JobState, utc_now
 from docnats.names import raw_key, result_key, result_part
 from docnats.parsing import PageError, RangeResult
@@ -27,7 +27,7 @@ from docnats.worker.job import Job
 from docnats.worker.known import ResultNotes
 from docnats.worker.processing import Tools
 from docnats.worker.quarantine import Quarantine
-from docnats.worker.retries import RETRIES, Pause
+from docnats.worker.retries import PATIENT_RETRIES, RETRIES, Pause
 from docnats.worker.transfer import Transfer
 from tests.fakes.bus import FakeBus, FakeLease
 from tests.fakes.storage import FakePresignedHttp, FakeStorage
@@ -351,10 +351,18 @@ async def test_a_job_that_runs_again_says_nothing_of_the_fault_before() -> None:
     await asyncio.gather(working, return_exceptions=True)
 
 
-async def test_a_passing_fault_that_does_not_pass_is_a_failed_row_after_ten_minutes(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("fault", "retries", "minutes"),
+    [
+        (StorageError("S3 answered 503", transient=True), RETRIES, 10),
+        (Unsigned("nobody signs"), PATIENT_RETRIES, 6 * 60),
+    ],
+)
+async def test_a_passing_fault_that_does_not_pass_is_a_failed_row_in_the_end(
+    fault: StorageError, retries: int, minutes: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World(ScriptedPool(raising(StorageError("S3 answered 503", transient=True))))
+    """After ten minutes; but a worker without a valid URL waits for somebody who signs one."""
+    world = World(ScriptedPool(raising(fault)))
     await world.submit()
     delays: list[float] = []
 
@@ -363,14 +371,14 @@ async def test_a_passing_fault_that_does_not_pass_is_a_failed_row_after_ten_minu
         world.bus.expire_leases()
 
     monkeypatch.setattr(FakeLease, "release", release)
-    for attempt in range(1, RETRIES + 1):
+    for attempt in range(1, retries + 1):
         record = await world.work()
         assert (record.state, record.attempt) == (JobState.QUEUED, attempt)
     assert delays[:7] == [2, 4, 8, 16, 32, 60, 60]
-    assert sum(delays) == pytest.approx(600, rel=0.05)
+    assert sum(delays) == pytest.approx(60 * minutes, rel=0.05)
     record = await world.work()
     assert (record.state, record.error_type) == (JobState.FAILED, ErrorType.STORAGE)
-    assert record.error == f"S3 answered 503; given up after {RETRIES} retries"
+    assert record.error == f"{fault}; given up after {retries} retries"
     assert not world.queued
 
 

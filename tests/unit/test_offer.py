@@ -10,8 +10,8 @@ from docnats.bus.schema import HAND_BACKS
 from docnats.errors import ErrorType
 from docnats.models import JobRecord, JobState, WorkerInfo, utc_now
 from docnats.worker.job import Job
-from docnats.worker.offer import MOST_PASSES, lacking, waiting
-from docnats.worker.retries import RETRIES
+from docnats.worker.offer import lacking, waiting
+from docnats.worker.retries import PATIENT_RETRIES, RETRIES
 from tests.unit.test_job import JOB, World
 
 LACK = "the processor magic"
@@ -85,14 +85,14 @@ async def test_after_ten_minutes_without_one_that_offers_it_the_job_fails(world:
 
 async def test_while_a_live_worker_offers_it_the_job_waits_for_six_hours(world: World) -> None:
     await world.bus.announce(other())
-    assert (await passed_on(world, MOST_PASSES)).state is JobState.QUEUED
-    failed = await passed_on(world, MOST_PASSES + 1)
+    assert (await passed_on(world, PATIENT_RETRIES)).state is JobState.QUEUED
+    failed = await passed_on(world, PATIENT_RETRIES + 1)
     assert failed.state is JobState.FAILED
     assert "did not come to it" in str(failed.error)
 
 
 def test_the_queue_allows_more_deliveries_than_a_job_is_passed_on() -> None:
-    assert MOST_PASSES + RETRIES < HAND_BACKS
+    assert PATIENT_RETRIES + RETRIES < HAND_BACKS
 
 
 async def test_a_job_that_fails_so_is_settled(world: World) -> None:
