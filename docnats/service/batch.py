@@ -139,6 +139,7 @@ class Batch:
                     for watch in (self._watch(batch, unread, finished), self._watch_pages(batch))
                 ]
                 if on_progress is not None:
+                    self._warned = True  # progress says which jobs wait for another worker
                     helpers.append(group.create_task(self._watch_workers()))
                     if self._storage is not None:
                         helpers.append(group.create_task(self._watch_storage(self._storage)))
@@ -164,7 +165,7 @@ class Batch:
                     finished.set()
 
     def _warn_of_waiting(self, job: JobRecord) -> None:
-        """Say once that a job waits for a worker that can do it: there may be none."""
+        """Say once, where no progress is shown, that a job waits for a worker that can do it."""
         waits = job.state is JobState.QUEUED and job.error_type is ErrorType.PROCESSOR
         if waits and not self._warned:
             self._warned = True

@@ -161,6 +161,7 @@ async def test_a_job_that_no_live_worker_can_do_waits_and_says_so(
     assert await service.cancel([entry.record]) == 1
     (job,) = (await following).records()
     assert job.state is JobState.CANCELLED
+    assert "a.pdf waits" not in caplog.text, "the panel says it"
 
 
 @pytest.fixture
