@@ -44,9 +44,9 @@ MAX_WAITING = 8192
 
 HAND_BACKS = 430
 """Deliveries beside those that workers die of, which are counted in the job's record: 360 for jobs
-that are passed on by workers without their processor, 14 retries after passing faults, the rest
-for workers that are told to stop and for messages lost with a connection. A job that uses them
-all up is beyond the workers' help: a dead letter."""
+that are passed on by workers without their processor, or wait for somebody who signs URLs, 14
+retries after passing faults, the rest for workers that are told to stop and for messages lost with
+a connection. A job that uses them all up is beyond the workers' help: a dead letter."""
 
 RECONCILE_SECONDS = 30
 """Time to put one advisory right; after it somebody else gets it."""
