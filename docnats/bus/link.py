@@ -245,7 +245,7 @@ class Link:
             pass
         except TimeoutError:
             if limit >= ECHO_SECONDS:
-                log.warning("NATS at %s says nothing any more", self.url)
+                log.info("NATS at %s says nothing any more", self.url)
                 self.lose()
         finally:
             echo.answer.cancel()
