@@ -31,8 +31,10 @@ More than a worker has: a server that cannot start for a while takes the workers
 LOG_LINES = 12
 LOG_TAIL = 8192
 
+# The last is MinIO's, which said so once of two different ports.
 _PORT_TAKEN = re.compile(
-    r"(address|port is) already in use|port \d+ .*is not available", re.IGNORECASE
+    r"(address|port is) already in use|port \d+ .*is not available|port cannot be same as",
+    re.IGNORECASE,
 )
 
 

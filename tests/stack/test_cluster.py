@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +57,9 @@ class Scene:
         assert {job.state for job in records} == {JobState.DONE}, [job.error for job in records]
         assert {job.filename: job.pages for job in records} == sizes
         await self._queue_is_empty()
+        async with asyncio.timeout(LIMIT):  # this watch may be of a slower server
+            while not all(self._ends(job) for job in records):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         self._ended_once(records)
@@ -91,8 +95,10 @@ class Scene:
     def _ended_once(self, records: list[JobRecord]) -> None:
         """Nobody ever saw a job leave its terminal state."""
         for job in records:
-            ends = {record.finished_at for record in self.written[job.job_id] if record.terminal}
-            assert ends == {job.finished_at}, job.filename
+            assert self._ends(job) == {job.finished_at}, job.filename
+
+    def _ends(self, job: JobRecord) -> set[datetime | None]:
+        return {record.finished_at for record in self.written[job.job_id] if record.terminal}
 
 
 @pytest.fixture
