@@ -13,10 +13,10 @@ from typing import NamedTuple, Self, TypeVar
 from nats.aio.msg import Msg
 
 from docnats.bus.connection import Connection
-from docnats.bus.exchange import Answer, Refusal
+from docnats.bus.exchange import Refusal
 from docnats.bus.inbox import Denied, Inbox, LinkLost, status
 from docnats.bus.link import Link, Request
-from docnats.bus.stream import NO_MESSAGE, last_message
+from docnats.bus.stream import Stored, get_request, last_message, stored_in
 from docnats.errors import BusError
 from docnats.models.record import Record
 from docnats.names import new_watcher
@@ -251,7 +251,7 @@ async def _begin(connection: Connection, link: Link, consumer: str, subject: str
         f"$JS.API.CONSUMER.CREATE.{consumer}.{subject}",
         json.dumps({"stream_name": stream, "config": config}).encode(),
     )
-    requests = [creation, _last_message(stream, subject)]
+    requests = [creation, get_request(stream, last_by_subj=subject)]
     try:
         created, newest = await connection.ask_all(requests, within=BEGIN_SECONDS)
     except Denied:
@@ -260,27 +260,15 @@ async def _begin(connection: Connection, link: Link, consumer: str, subject: str
         await link.check()
         raise LinkLost(str(error)) from error
     created.json()
-    return _number(newest)
+    return _number(stored_in(newest))
 
 
 async def _newest(connection: Connection, stream: str, subject: str) -> int:
-    newest = await last_message(connection, stream, subject)
+    return _number(await last_message(connection, stream, subject))
+
+
+def _number(newest: Stored | None) -> int:
     return newest.sequence if newest else 0
-
-
-def _last_message(stream: str, subject: str) -> Request:
-    """Ask for the last message of all subjects that match; the stream's leader answers."""
-    payload = json.dumps({"last_by_subj": subject}).encode()
-    return Request(f"$JS.API.STREAM.MSG.GET.{stream}", payload)
-
-
-def _number(answer: Answer) -> int:
-    try:
-        return int(answer.json()["message"]["seq"])
-    except Refusal as refusal:
-        if refusal.code not in NO_MESSAGE:
-            raise
-        return 0
 
 
 async def _page(link: Link, inbox: Inbox, at_least: int) -> tuple[list[Msg], bool]:

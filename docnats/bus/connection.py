@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 import ssl
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from secrets import SystemRandom
 from typing import Any
 
 from nats.errors import Error as NatsError
@@ -22,6 +22,9 @@ from docnats.models import utc_now
 __all__ = ["Connection"]
 
 log = logging.getLogger(__name__)
+
+_dice = SystemRandom()
+"""Not the module random: that is the user's, who may have seeded it."""
 
 WINDOW = 512
 """Requests in flight at a time; more gain nothing, and the server bounds its own queues."""
@@ -212,7 +215,7 @@ class Connection:
 
     async def _connect(self, worst: str | None = None) -> Link:
         """Open a link to one of the servers, tried once each in random order, one last."""
-        servers = random.sample(self.config.servers, k=len(self.config.servers))
+        servers = _dice.sample(self.config.servers, k=len(self.config.servers))
         servers.sort(key=lambda url: url == worst)
         reasons = []
         for url in servers:
@@ -244,7 +247,7 @@ class Connection:
                 link = await self._connect(lost.url)
             except BusError as error:
                 log.info("%s", error)
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads a herd
+                await asyncio.sleep(pause * _dice.uniform(0.5, 1))  # spreads a herd
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 log.info("connected to NATS again, at %s", link.url)

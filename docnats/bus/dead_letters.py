@@ -19,7 +19,7 @@ from docnats.bus.entries import GivenUp, StoredJob, Why
 from docnats.bus.exchange import Refusal
 from docnats.bus.link import Request
 from docnats.bus.pulling import fetch
-from docnats.bus.stream import NO_MESSAGE, Stored, stored_message
+from docnats.bus.stream import NO_MESSAGE, WRONG_REVISION, Stored, stored_message
 from docnats.models import DeadLetter, DeadLetterKind
 from docnats.names import Names
 
@@ -32,9 +32,6 @@ ROOM = 16 * 1024
 
 LONGEST = 500
 """Characters of a reason or subject; percent-encoded, each may take twelve bytes."""
-
-ALREADY_THERE = 10071
-"""JetStream's error for a write that expected another last message of its subject."""
 
 NO_CONSUMER = 10014
 """JetStream's error for a consumer that does not exist."""
@@ -177,7 +174,7 @@ class DeadLetters:
         try:
             answer.json()
         except Refusal as refusal:
-            if refusal.code != ALREADY_THERE:
+            if refusal.code not in WRONG_REVISION:
                 raise
 
     async def remove(self, job: StoredJob) -> None:

@@ -10,16 +10,18 @@ from datetime import datetime
 from typing import Any
 
 from docnats.bus.connection import Connection
-from docnats.bus.exchange import Refusal
+from docnats.bus.exchange import Answer, Refusal
 from docnats.bus.link import Request
 
 __all__ = [
     "NO_MESSAGE",
     "WRONG_REVISION",
     "Stored",
+    "get_request",
     "last_message",
     "last_messages",
     "purge",
+    "stored_in",
     "stored_message",
     "subjects_of",
 ]
@@ -88,17 +90,23 @@ async def last_messages(
 async def _stored(
     connection: Connection, stream: str, queries: Iterable[Mapping[str, object]]
 ) -> list[Stored | None]:
-    endpoint = f"$JS.API.STREAM.MSG.GET.{stream}"
-    requests = [Request(endpoint, json.dumps(query).encode()) for query in queries]
-    found: list[Stored | None] = []
-    for answer in await connection.ask_all(requests):
-        try:
-            found.append(Stored(answer.json()["message"]))
-        except Refusal as refusal:
-            if refusal.code not in NO_MESSAGE:
-                raise
-            found.append(None)
-    return found
+    requests = [get_request(stream, **query) for query in queries]
+    return [stored_in(answer) for answer in await connection.ask_all(requests)]
+
+
+def get_request(stream: str, **query: object) -> Request:
+    """Return the request for a message, answered by the stream's leader; the API's query."""
+    return Request(f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps(query).encode())
+
+
+def stored_in(answer: Answer) -> Stored | None:
+    """Return the message that a :func:`get_request` was answered with, or None."""
+    try:
+        return Stored(answer.json()["message"])
+    except Refusal as refusal:
+        if refusal.code not in NO_MESSAGE:
+            raise
+        return None
 
 
 async def purge(connection: Connection, stream: str, filters: Iterable[str]) -> int:

@@ -14,8 +14,7 @@ from docnats.config import NatsConfig, ProcessingConfig, S3Config
 from docnats.errors import StackError
 from docnats.notebook.loop import BackgroundLoop, Call
 from docnats.service import S3DocumentService
-from docnats.stack import LocalStack
-from docnats.stack.named import NamedServers
+from docnats.stack import LocalStack, NamedServers
 
 if TYPE_CHECKING:
     from docnats.telemetry.client import ClientEndpoint

@@ -2,6 +2,7 @@
 
 from docnats.stack.client import ProcessStatus
 from docnats.stack.local import LocalStack
+from docnats.stack.named import NamedServers
 from docnats.stack.workers import WORKER_COMMAND
 
-__all__ = ["WORKER_COMMAND", "LocalStack", "ProcessStatus"]
+__all__ = ["WORKER_COMMAND", "LocalStack", "NamedServers", "ProcessStatus"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
+from secrets import SystemRandom
 from typing import TYPE_CHECKING, TypeVar
 
 from docnats.errors import StorageError
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["PatientStorage"]
 
 log = logging.getLogger(__name__)
+
+_dice = SystemRandom()
+"""Not the module random: that is the user's, who may have seeded it."""
 
 T = TypeVar("T")
 
@@ -169,7 +172,7 @@ class PatientStorage:
                 else:
                     self._is_back()
                     return result
-                spread = random.uniform(0.5, 1)  # noqa: S311 - spreads a herd
+                spread = _dice.uniform(0.5, 1)  # so that a herd does not come back at once
                 await asyncio.sleep(min(pause * spread, left))
                 pause = min(2 * pause, LONGEST_PAUSE)
         finally:

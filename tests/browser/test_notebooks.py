@@ -190,14 +190,22 @@ def test_jobs_are_said_to_wait_for_a_worker_that_can_do_them(
     expect(output).not_to_contain_text("wait for a worker")
 
 
+ALL_SENT = """
+import time
+end = time.monotonic() + 60
+while (docnats.jobs("shared").state == "uploading").any():
+    assert time.monotonic() < end
+    time.sleep(0.1)
+"""
+
+
 def test_another_kernel_attaches_to_a_batch_whose_kernel_is_killed(open_notebook: Open) -> None:
     submit = "import docnats, os\njobs = docnats.submit_many('pdfs', batch='shared', wait=False)"
     first = open_notebook([f"{submit}\nos.getpid()"], name="first")
     kernel = int(re.findall(r"\d+", first.run(0).inner_text())[-1])
     attach = "import docnats\njobs = docnats.attach('shared')"
-    sent = "import time\nwhile (docnats.jobs('shared').state == 'uploading').any(): time.sleep(0.1)"
     rest = "docnats.attach('shared', wait=True).state.unique()"
-    second = open_notebook([attach, sent, rest], name="second")
+    second = open_notebook([attach, ALL_SENT, rest], name="second")
     output = second.run(0)
     values = ended_values(output)
     assert [next(values) for _ in range(3)]

@@ -81,7 +81,11 @@ async def test_a_read_holds_what_was_written_before_on_whichever_copy_it_is_made
         await write_new(bus, [record(position=i) for i in range(2000)])
         reads = [asyncio.create_task(bus.states("b")) for _ in range(12)]
         watches = [asyncio.create_task(until_complete(bus)) for _ in range(12)]
-        await asyncio.sleep(0.3)  # the more reads begin on the hung copy, the harder the test
+        # When the first is through, all have begun: those that wait for the hung copy as well.
+        done, _ = await asyncio.wait(
+            [*reads, *watches], timeout=PATIENCE, return_when="FIRST_COMPLETED"
+        )
+        assert done
     finally:
         cluster.thaw(lagging)
     assert {len(await read) for read in reads} == {2000}
@@ -128,8 +132,9 @@ async def test_nothing_is_lost_when_a_server_dies(cluster: Cluster, victim: str)
         done: list[str] = []
         working = asyncio.create_task(work(bus, 400, done))
         submitting = asyncio.create_task(submit(bus, 400))
-        while len(done) < 40:  # noqa: ASYNC110 - a list tells nobody
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while len(done) < 40:  # noqa: ASYNC110 - a list tells nobody
+                await asyncio.sleep(0.01)
         await cluster.kill(node)
         async with asyncio.timeout(2 * PATIENCE):
             jobs = await submitting

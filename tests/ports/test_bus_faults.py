@@ -104,6 +104,18 @@ async def test_where_nothing_listens_the_error_names_the_servers_and_nats_url() 
     assert "NATS_URL" in error
 
 
+async def test_the_users_random_numbers_are_left_alone_while_it_connects_again(
+    fragile: NatsBus, nats_server: RestartableServer
+) -> None:
+    """Who has seeded them gets the same ones, whatever goes on in the background."""
+    before = random.getstate()
+    await asyncio.to_thread(nats_server.kill)
+    await noticed_outage(fragile)
+    await asyncio.to_thread(nats_server.restart)
+    await fragile.round_trip()
+    assert random.getstate() == before
+
+
 async def test_an_unknown_host_is_named() -> None:
     error = await connecting(NatsConfig(servers="nats://no-such-host.invalid:4222"))
     assert "no-such-host.invalid" in error

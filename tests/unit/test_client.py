@@ -21,6 +21,7 @@ from docnats.storage import StoredObject
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
 from tests.job_table import overwrite
+from tests.unit.test_job import until
 
 
 async def sent(
@@ -304,17 +305,14 @@ async def test_followers_are_told_of_outages_that_last_and_of_no_time_left_then(
     bus.outage, storage.outage = 12.0, 0.1
     seen: list[Progress] = []
     following = asyncio.create_task(batch.follow(seen.append, timeout=10))
-    while not seen:  # noqa: ASYNC110 - follow() calls when it likes
-        await asyncio.sleep(0.01)
+    await until(lambda: seen)
     assert seen[-1].outages == (Outage("NATS", 12.0),)
     bus.outage, storage.outage = None, 3.0
-    while seen[-1].outages == seen[0].outages:  # noqa: ASYNC110 - as above
-        await asyncio.sleep(0.01)
+    await until(lambda: seen[-1].outages != seen[0].outages)
     assert seen[-1].outages == (Outage("S3", 3.0),)
     assert {progress.remaining for progress in seen} == {None}
     storage.outage = None
-    while seen[-1].outages:  # noqa: ASYNC110 - as above
-        await asyncio.sleep(0.01)
+    await until(lambda: not seen[-1].outages)
     assert seen[-1].remaining == (1.0, 2.0)
     for job in await client.jobs(batch.id):
         await ended(bus, job, JobState.DONE)
@@ -401,9 +399,7 @@ async def test_a_job_that_waits_for_another_worker_is_told_of_once(
     told = "waits for a worker that offers the processor noop"
     await overwrite(bus, [job.but(error_type=ErrorType.PROCESSOR, error=told) for job in jobs])
     following = asyncio.create_task(batch.follow(timeout=30))
-    async with asyncio.timeout(30):
-        while not caplog.records:  # noqa: ASYNC110 - the log tells nobody
-            await asyncio.sleep(0.01)
+    await until(lambda: caplog.records)
     for job in jobs:
         await ended(bus, job, JobState.DONE)
     await following

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -88,6 +89,16 @@ async def test_what_is_wrong_with_the_call_itself_is_raised_at_once(
     monkeypatch.setattr(store, "put_file", refuse)
     with pytest.raises(type(error), match=str(error)):
         await PatientStorage(store, 60).put_file("k", Path("x.pdf"))
+
+
+async def test_the_users_random_numbers_are_left_alone(store: Fragile) -> None:
+    """Who has seeded them gets the same ones, whatever goes on in the background."""
+    store.down = True
+    before = random.getstate()
+    with pytest.raises(StorageError):
+        await PatientStorage(store, 0.1).put_bytes("k", b"")
+    assert store.attempts > 1
+    assert random.getstate() == before
 
 
 async def test_a_missing_object_is_an_answer(store: Fragile) -> None:
