@@ -9,7 +9,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from benchmarks.measure import arguments
 
@@ -18,7 +17,7 @@ PARTS = ("panel", "table", "results")
 
 def main() -> int:
     """Run the parts; the status is 0 when all of theirs are."""
-    target: Path | None = _options().json
+    target: Path | None = arguments("notebook", __doc__).parse_args().json
     failed = 0
     for part in PARTS:
         print(f"\n== {part}", flush=True)
@@ -27,11 +26,6 @@ def main() -> int:
             command += ["--json", str(target.with_stem(f"{target.stem}-{part}"))]
         failed |= subprocess.run(command, check=False).returncode
     return failed
-
-
-def _options() -> Any:
-    parser = arguments("notebook", __doc__)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":
