@@ -44,7 +44,9 @@ class NoTransfer:
 class NoOpPool(ParserPool):
     """Parser processes that are sent what they would be, and parse nothing."""
 
-    async def run(self, function: Callable[..., Any], *args: object, timeout: float) -> Any:
+    async def run(
+        self, function: Callable[..., Any], *args: object, timeout: float, memory: int = 0
+    ) -> Any:
         """Send a task to a process and wait for its result."""
         return await super().run(parse_nothing, *args, timeout=timeout)
 
@@ -52,7 +54,9 @@ class NoOpPool(ParserPool):
 class NoPool(ParserPool):
     """As above, but the processes are not even asked: what is left is the control plane."""
 
-    async def run(self, function: Callable[..., Any], *args: object, timeout: float) -> Any:
+    async def run(
+        self, function: Callable[..., Any], *args: object, timeout: float, memory: int = 0
+    ) -> Any:
         """Return a result."""
         return ONE_PAGE
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,8 +87,9 @@ def convert(source: str, options: Mapping[str, Any]) -> Conversion:
     ParseError
         ``processor``: docling does not convert it, or its models are not there.
     """
-    # Only the worker's user downloads models; a parser process would try in vain.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Only the worker's user downloads models; a parser process would try in vain, and may not
+    # even look at the user's token.
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_TOKEN_PATH": os.devnull}
     try:
         result = _converter(options).convert(source)
         errors = {item.page_no: item.error_message for item in result.errors}
@@ -97,7 +98,7 @@ def convert(source: str, options: Mapping[str, Any]) -> Conversion:
     except MemoryError:
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"[:_MAX_REASON]
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
         raise ParseError(
             ErrorType.PROCESSOR,
             f"docling does not convert it: {told}. If it lacks its models, run "
@@ -109,15 +110,36 @@ def convert(source: str, options: Mapping[str, Any]) -> Conversion:
 def _converter(options: Mapping[str, Any]) -> Any:
     from docling.datamodel.backend_options import ThreadedDoclingParseBackendOptions
     from docling.datamodel.base_models import InputFormat
+
+    converter = _loaded_converter(options["ocr"], options["tables"])
+    how = converter.format_to_options[InputFormat.PDF]
+    how.backend_options = ThreadedDoclingParseBackendOptions(password=options["password"])
+    return converter
+
+
+@lru_cache(maxsize=1)
+def _loaded_converter(ocr: bool, tables: bool) -> Any:
+    """Return a converter that keeps its models for the documents to come; they take seconds."""
+    from docling.datamodel.base_models import InputFormat
     from docling.datamodel.pipeline_options import PdfPipelineOptions
     from docling.document_converter import DocumentConverter, PdfFormatOption
 
-    how = PdfFormatOption(
-        pipeline_options=PdfPipelineOptions(
-            do_ocr=options["ocr"], do_table_structure=options["tables"]
-        ),
-        backend_options=ThreadedDoclingParseBackendOptions(password=options["password"]),
+    how = PdfPipelineOptions(
+        do_ocr=ocr, do_table_structure=tables, artifacts_path=_downloaded_models()
     )
     return DocumentConverter(
-        allowed_formats=[InputFormat.PDF], format_options={InputFormat.PDF: how}
+        allowed_formats=[InputFormat.PDF],
+        format_options={InputFormat.PDF: PdfFormatOption(pipeline_options=how)},
     )
+
+
+def _downloaded_models() -> Path | None:
+    """Return the folder that ``docling-tools models download`` fills, if it is there.
+
+    Without it docling looks into the cache of Hugging Face's client, where it puts models that
+    it downloads by itself.
+    """
+    from docling.datamodel.settings import settings
+
+    folder: Path = settings.artifacts_path or settings.cache_dir / "models"
+    return folder if folder.is_dir() else None

@@ -35,8 +35,8 @@ class Confinement:
 
     Parameters
     ----------
-    memory_limit : int
-        Bytes of address space.
+    memory_limit, most_memory : int
+        Bytes of address space, as a rule and for tasks that ask for more.
     stderr : str
         File for what it writes to stdout and stderr.
     temporary : str
@@ -48,6 +48,7 @@ class Confinement:
     """
 
     memory_limit: int
+    most_memory: int
     stderr: str
     temporary: str
     readable: tuple[str, ...]
@@ -67,7 +68,7 @@ def confine(confinement: Confinement) -> None:
     _close_descriptors()
     Path(confinement.temporary).mkdir(mode=0o700)
     os.environ["TMPDIR"] = tempfile.tempdir = confinement.temporary
-    limits.set_limits(confinement.memory_limit)
+    limits.set_limits(confinement.memory_limit, confinement.most_memory)
     if confinement.sandboxed:
         global _protections  # noqa: PLW0603 - they are the process's
         _protections = sandbox.confine(
@@ -81,7 +82,7 @@ def protections() -> Protections:
 
 
 def call(
-    function: Callable[..., Any], args: tuple[Any, ...], processor_seconds: float
+    function: Callable[..., Any], args: tuple[Any, ...], processor_seconds: float, memory: int
 ) -> tuple[Any, int]:
     """Call a function; return its result and the bytes this process then holds.
 
@@ -91,9 +92,12 @@ def call(
     ----------
     processor_seconds : float
         What it may use before the kernel ends the process.
+    memory : int
+        Bytes of address space that it needs at least.
     """
     os.ftruncate(2, 0)
     limits.allow_processor_time(processor_seconds)
+    limits.allow_memory(memory)
     try:
         return function(*args), _resident_bytes()
     except MemoryError:

@@ -20,8 +20,10 @@ __all__ = ["clean_context", "ensure_server"]
 KEPT = frozenset(
     {
         "DOCLING_ARTIFACTS_PATH",
+        "DOCLING_CACHE_DIR",
         "DYLD_LIBRARY_PATH",
         "HF_HOME",
+        "HOME",
         "LANG",
         "LC_ALL",
         "LC_CTYPE",

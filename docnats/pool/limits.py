@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 
-__all__ = ["FILE_SIZE", "OPEN_FILES", "allow_processor_time", "set_limits"]
+__all__ = ["FILE_SIZE", "OPEN_FILES", "allow_memory", "allow_processor_time", "set_limits"]
 
 FILE_SIZE = 2 << 30
 """Bytes of one file: results are a sixth of their document's size, and that is up to 2 GiB."""
@@ -16,13 +16,33 @@ OPEN_FILES = 256
 """Ten are in use at a time."""
 
 
-def set_limits(memory: int) -> None:
-    """Limit this process for good: address space, size and number of files, no core dumps."""
+def set_limits(memory: int, most_memory: int) -> None:
+    """Limit this process for good: address space, size and number of files, no core dumps.
+
+    Parameters
+    ----------
+    memory, most_memory : int
+        Bytes of address space, and those up to which :func:`allow_memory` goes.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, FILE_SIZE)
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
     if sys.platform == "linux":  # macOS does not enforce it
-        _lower(resource.RLIMIT_AS, memory)
+        _lower(resource.RLIMIT_AS, max(memory, most_memory))
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (min(memory, hard), hard))
+
+
+def allow_memory(memory: int) -> None:
+    """Give this process so many bytes of address space, unless it has more.
+
+    It never takes any back: what a process has loaded would leave no room for the next task.
+    """
+    if sys.platform != "linux":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft < memory:
+        resource.setrlimit(resource.RLIMIT_AS, (min(memory, hard), hard))
 
 
 def allow_processor_time(seconds: float) -> None:

@@ -48,8 +48,11 @@ class ParserPool:
         How many; as many tasks run at a time, the others wait their turn.
     memory_limit : int
         Bytes of address space of each (on Linux).
+    most_memory : int
+        Bytes that tasks may ask for, if that is more.
     max_tasks : int
-        A process is replaced after so many tasks, or when it holds more than 600 MB.
+        A process is replaced after so many tasks, or when it holds more than 600 MB and more
+        than a quarter of what its tasks have asked for.
     preload : sequence of str
         Modules that are loaded once and then forked. All pools of a program share the
         server that does this, so the first pool decides.
@@ -82,11 +85,12 @@ class ParserPool:
     ...     await pool.run(parse, "paper.pdf", timeout=60)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most calls give one or two
         self,
         processes: int,
         *,
         memory_limit: int,
+        most_memory: int = 0,
         max_tasks: int = 200,
         preload: Sequence[str] = (),
         on_replaced: Callable[[str], None] = lambda _: None,
@@ -98,6 +102,7 @@ class ParserPool:
         self.workspace = workspace or Path()
         self._own_workspace = workspace is None
         self._memory_limit = memory_limit
+        self._most_memory = most_memory
         self._max_tasks = max_tasks
         self._on_replaced = on_replaced
         self._sandbox = sandbox
@@ -151,7 +156,9 @@ class ParserPool:
     ) -> None:
         await self.close()
 
-    async def run(self, function: Callable[..., T], *args: object, timeout: float) -> T:
+    async def run(
+        self, function: Callable[..., T], *args: object, timeout: float, memory: int = 0
+    ) -> T:
         """Call a function in one of the processes.
 
         Cancelling this kills the process at work, and only that one.
@@ -162,6 +169,8 @@ class ParserPool:
             A function of an importable module; it, its arguments and its result are pickled.
         timeout : float
             Seconds, counted from the moment a process has taken the task.
+        memory : int
+            Bytes of address space that the task needs; the process keeps what it was given.
 
         Raises
         ------
@@ -176,27 +185,29 @@ class ParserPool:
         assert caller is not None  # noqa: S101 - a coroutine runs in a task
         self._callers.add(caller)
         try:
-            return await self._run_or_retry(function, args, timeout)
+            return await self._run_or_retry(function, args, timeout, memory)
         finally:
             self._callers.discard(caller)
 
     async def _run_or_retry(
-        self, function: Callable[..., T], args: tuple[object, ...], timeout: float
+        self, function: Callable[..., T], args: tuple[object, ...], timeout: float, memory: int
     ) -> T:
         try:
-            return await self._run(function, args, timeout)
+            return await self._run(function, args, timeout, memory)
         except BrokenProcessPool:
             log.warning("a parser process had died while idle; its next task is tried again")
         try:
-            return await self._run(function, args, timeout)
+            return await self._run(function, args, timeout, memory)
         except BrokenProcessPool as error:
             msg = "two parser processes died before they took the task"
             raise ParseError(ErrorType.CRASHED, msg, transient=True) from error
 
-    async def _run(self, function: Callable[..., T], args: tuple[object, ...], timeout: float) -> T:
+    async def _run(
+        self, function: Callable[..., T], args: tuple[object, ...], timeout: float, memory: int
+    ) -> T:
         slot = await self._idle.get()
         try:
-            result: T = await slot.run(function, args, timeout)
+            result: T = await slot.run(function, args, timeout, memory)
         except TimeoutError as error:
             msg = f"parsing was stopped at its time limit of {timeout:g} s"
             raise ParseError(ErrorType.TIMEOUT, msg) from error
@@ -242,6 +253,7 @@ class ParserPool:
         number = next(self._numbers)
         return Confinement(
             memory_limit=self._memory_limit,
+            most_memory=self._most_memory,
             stderr=str(self._folder / f"{number}.log"),
             temporary=str(self._folder / f"{number}.tmp"),
             readable=self._readable,

@@ -7,6 +7,7 @@ but Python's and those of its own worker's jobs, and no other process to turn to
 from __future__ import annotations
 
 import ctypes
+import mimetypes
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -35,6 +36,7 @@ _SYSTEM = (
     "/dev/random",
     "/dev/urandom",
     "/dev/zero",
+    *map(str, mimetypes.knownfiles),
 )
 """What programs read; of ``/proc``, other processes' environment and memory stay closed."""
 

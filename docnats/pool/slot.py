@@ -34,6 +34,9 @@ WATCHDOG_SECONDS = 10.0
 MAX_RESIDENT = 600_000_000
 """Bytes a process may hold between two tasks; honest documents leave 100 to 250 MB."""
 
+KEPT_SHARE = 0.25
+"""Of the memory that a task asks for, what may stay for the next one: models, for example."""
+
 _LAST_WORDS = 300
 """Characters kept of what a process wrote before it died."""
 
@@ -75,6 +78,7 @@ class Slot:
         self.spent: Spent | None = None
         self._tasks_left = max_tasks
         self._confinement = confinement
+        self._memory = 0
         self._pool = ProcessPool(
             max_workers=1,
             initializer=child.confine,
@@ -98,9 +102,9 @@ class Slot:
         shutil.rmtree(self._confinement.temporary, ignore_errors=True)
 
     async def run(
-        self, function: Callable[..., Any], args: tuple[object, ...], timeout: float
+        self, function: Callable[..., Any], args: tuple[object, ...], timeout: float, memory: int
     ) -> Any:
-        """Call a function in the process.
+        """Call a function in the process; the parameters are those of :meth:`ParserPool.run`.
 
         Raises
         ------
@@ -114,6 +118,7 @@ class Slot:
             ``crashed``: what it sent is no result.
         """
         self._tasks_left -= 1
+        self._memory = max(self._memory, memory)
         try:
             future = self._schedule(function, args, timeout)
             async with asyncio.timeout(timeout + WATCHDOG_SECONDS):
@@ -133,7 +138,7 @@ class Slot:
                 msg = f"what the parser process sent is no result: {broken.__cause__}"
                 raise ParseError(ErrorType.CRASHED, msg) from broken
             raise
-        if resident > MAX_RESIDENT:
+        if resident > max(MAX_RESIDENT, self._memory * KEPT_SHARE):
             self.spent = Spent.MEMORY
         elif self._tasks_left <= 0:
             self.spent = Spent.TASKS
@@ -143,7 +148,7 @@ class Slot:
         self, function: Callable[..., Any], args: tuple[object, ...], timeout: float
     ) -> Any:
         try:
-            task = (function, args, timeout * _cores())
+            task = (function, args, timeout * _cores(), self._memory)
             return self._pool.schedule(child.call, task, timeout=timeout)
         except RuntimeError as error:
             raise BrokenProcessPool("the parser process died while it was idle") from error
@@ -157,7 +162,8 @@ class Slot:
         code = expired.exitcode
         last_words = self._last_words()
         if code == child.OUT_OF_MEMORY or "bad_alloc" in last_words:
-            limit = f"{self._confinement.memory_limit / (1 << 20):,.0f} MiB"
+            allowed = max(self._confinement.memory_limit, self._memory)
+            limit = f"{allowed / (1 << 20):,.0f} MiB"
             return ParseError(
                 ErrorType.OUT_OF_MEMORY,
                 f"parsing needs more memory than the limit of {limit} (DOCNATS_MEMORY_LIMIT)",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -84,6 +86,13 @@ class Processor:
         Names of further result files that its reader writes; the processor must be ``whole``.
     requires : tuple of str
         Modules without which it does not run; a worker that lacks one does not offer it.
+    reads : tuple of str
+        Folders that its reader needs besides Python's, of models for example: parser processes
+        may read nothing else. ``~`` and ``$NAME`` are expanded on the worker, and folders that
+        are not there are left out.
+    memory : int
+        Bytes of address space that a document needs, models included; its process gets as much
+        even where the worker's ``memory_limit`` is lower, and may keep a quarter of it.
 
     Examples
     --------
@@ -98,6 +107,8 @@ class Processor:
     whole: bool = False
     parts: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    memory: int = 0
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -118,6 +129,12 @@ class Processor:
         """Whether all that it requires is installed."""
         packages = {module.partition(".")[0] for module in self.requires}
         return all(find_spec(package) is not None for package in packages)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Those of the folders it reads that are here."""
+        paths = [Path(os.path.expandvars(place)).expanduser() for place in self.reads]
+        return tuple(path for path in paths if path.is_absolute() and path.is_dir())
 
     def check(self, options: Mapping[str, object]) -> dict[str, JsonValue]:
         """Return options as they travel: of the right types, without those that were not given.

@@ -35,6 +35,15 @@ _BUILT_IN = (
         whole=True,
         parts=("document.md", "docling.json"),
         requires=("docling",),
+        reads=(
+            "$DOCLING_ARTIFACTS_PATH",
+            "$DOCLING_CACHE_DIR/models",
+            "~/.cache/docling/models",
+            # Not the folder around it, where the user's token is.
+            "$HF_HOME/hub",
+            "~/.cache/huggingface/hub",
+        ),
+        memory=8 << 30,  # torch alone maps 4 GiB
     ),
     Processor("noop", "docnats", "docnats.parsing.nothing:open_reader"),
 )

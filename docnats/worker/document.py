@@ -91,7 +91,7 @@ async def parse_document(
         seconds = limits.page_cpu_seconds(count)
         watch = Watch(place, open_seconds=OPEN_CPU_SECONDS, page_seconds=seconds)
         call = (str(source), str(out_dir), first, count, options, watch)
-        return await _survive(pool, call, limits.range_seconds(count))
+        return await _survive(pool, call, limits.range_seconds(count), limits.memory)
 
     head = await _first_try(attempt, pages_per_range)
     ranges = Ranges(head.page_count, Budget(limits.bad_pages_seconds), on_progress)
@@ -136,7 +136,7 @@ async def parse_whole(
     async def attempt(number: int) -> RangeResult | Death:
         watch = Watch(str(out_dir / f"try-{number}"), open_seconds=0, page_seconds=0)
         call = (str(source), str(out_dir), 1, options.max_pages, options, watch)
-        return await _survive(pool, call, limits.seconds)
+        return await _survive(pool, call, limits.seconds, limits.memory)
 
     outcome = await attempt(1)
     if isinstance(outcome, Death):
@@ -146,11 +146,13 @@ async def parse_whole(
     return ParsedDocument(outcome.page_count, outcome.metadata, outcome.page_errors)
 
 
-async def _survive(pool: ParserPool, call: _Call, seconds: float) -> RangeResult | Death:
+async def _survive(
+    pool: ParserPool, call: _Call, seconds: float, memory: int
+) -> RangeResult | Death:
     """Parse a range, or say how and where that ended the process."""
     _, _, first, count, options, watch = call
     try:
-        result = await pool.run(parse_range, *call, timeout=seconds)
+        result = await pool.run(parse_range, *call, timeout=seconds, memory=memory)
     except ParseError as error:
         if error.error_type not in DEATHS:
             raise

@@ -35,9 +35,12 @@ class Limits:
     ----------
     seconds : float
         What the whole job may take; whoever gives it more than usual means slow pages too.
+    memory : int
+        Bytes of address space that its processor asks for.
     """
 
     seconds: float
+    memory: int = 0
 
     @property
     def bad_pages_seconds(self) -> float:

@@ -164,7 +164,7 @@ class Processing:
 
     async def _parse(self, source: Path, out_dir: Path) -> ParsedDocument:
         tools, options = self._tools, self._parse_options()
-        limits = Limits(self._message.processing_timeout)
+        limits = Limits(self._message.processing_timeout, self._processor.memory)
         if self._processor.whole:
             return await parse_whole(tools.pool, source, out_dir, options, limits=limits)
         return await parse_document(

@@ -28,7 +28,7 @@ class Quarantine:
     bus : Bus
         Where the bucket is.
     memory_limit : int
-        Bytes that a parser process of this worker may have.
+        Bytes that a parser process of this worker may have, unless the processor asks for more.
     """
 
     def __init__(self, bus: Bus, memory_limit: int) -> None:
@@ -82,8 +82,11 @@ class Quarantine:
             case ErrorType.TIMEOUT:
                 return message.processing_timeout > known.processing_timeout
             case ErrorType.OUT_OF_MEMORY:
-                return self._memory_limit > known.memory_limit
+                return self._memory(message) > known.memory_limit
         return False
+
+    def _memory(self, message: JobMessage) -> int:
+        return max(self._memory_limit, find_processor(message.processor).memory)
 
     async def add(self, message: JobMessage, sha256: str, death: ParseError) -> None:
         """Note that a document killed the parser."""
@@ -94,7 +97,7 @@ class Quarantine:
             batch=message.batch,
             filename=message.filename,
             processing_timeout=message.processing_timeout,
-            memory_limit=self._memory_limit,
+            memory_limit=self._memory(message),
             seen_at=utc_now(),
         )
         key = _key(message, sha256)

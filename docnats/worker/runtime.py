@@ -14,6 +14,7 @@ from docnats.config import LlmConfig, NatsConfig, ProcessingConfig, S3Config, Te
 from docnats.config.machine import most_parsers
 from docnats.llm import Chat
 from docnats.pool import ParserPool
+from docnats.processors import offered
 from docnats.storage import Allowlist, PresignedHttp, Storage
 from docnats.telemetry import Tracing, WorkerObserver, tracing_for
 from docnats.worker.known import ResultNotes
@@ -109,13 +110,16 @@ async def _tools(
 def _new_pool(
     processing: ProcessingConfig, parsers: int | None, on_replaced: Callable[[str], None]
 ) -> ParserPool:
+    processors = offered().values()
+    folders = {folder for processor in processors for folder in processor.folders}
     return ParserPool(
         parsers or most_parsers(),
         memory_limit=processing.memory_limit,
+        most_memory=max(processor.memory for processor in processors),
         preload=("docnats.parsing.preload",),
         on_replaced=on_replaced,
         sandbox=processing.sandbox,
-        readable=processing.sandbox_read,
+        readable=(*processing.sandbox_read, *sorted(folders)),
     )
 
 

@@ -73,7 +73,9 @@ class DyingPool:
         self.bookmarks: set[str] = set()
         self.places: dict[str, Place] = {}
 
-    async def run(self, function: Any, *args: Any, timeout: float) -> RangeResult | None:
+    async def run(
+        self, function: Any, *args: Any, timeout: float, memory: int = 0
+    ) -> RangeResult | None:
         await asyncio.sleep(0)  # so that lanes take turns
         if function.__name__ == "merge_ranges":
             self.merges += 1
@@ -383,7 +385,7 @@ class KilledOnce(ParserPool):
     pages = 0
     killed = False
 
-    async def run(self, function: Any, *args: Any, timeout: float) -> Any:
+    async def run(self, function: Any, *args: Any, timeout: float, memory: int = 0) -> Any:
         if not self.killed:
             self.killed = True
             function, args = die_on_first_page, (args[-1], self.pages)

@@ -25,7 +25,9 @@ class DyingPool:
         self.calls: list[Any] = []
         self.timeouts: list[float] = []
 
-    async def run(self, function: Callable[..., Any], *args: Any, timeout: float) -> RangeResult:
+    async def run(
+        self, function: Callable[..., Any], *args: Any, timeout: float, memory: int
+    ) -> RangeResult:
         assert function is parse_range
         self.calls.append(args)
         self.timeouts.append(timeout)

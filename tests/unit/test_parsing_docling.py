@@ -1,9 +1,8 @@
-"""The reader of docling: what it makes of docling's documents; docling itself where installed."""
+"""What the reader of docling makes of its documents; docling itself is in ``stack``."""
 
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,12 @@ import pytest
 from docling_core.types.doc import DocItemLabel, DoclingDocument, ProvenanceItem, Size
 from docling_core.types.doc.base import BoundingBox
 
-import docnats
 from docnats.errors import ErrorType, ParseError
 from docnats.parsing import ParseOptions, RangeResult, docling, parse_range
 from docnats.processors import find_processor
 from tests.bad_pdfs import encrypted_pdf
 from tests.pdfs import text_pdf
 from tests.viewer import rows
-
-MODELS = Path.home() / ".cache" / "docling" / "models"
 
 
 def converted() -> DoclingDocument:
@@ -94,13 +90,3 @@ def test_a_locked_document_is_not_even_shown_to_docling(
     with pytest.raises(ParseError) as caught:
         read(encrypted_pdf("sesame"), tmp_path)
     assert caught.value.error_type is ErrorType.ENCRYPTED
-
-
-@pytest.mark.skipif(find_spec("docling") is None, reason="the extra docnats[docling] is missing")
-@pytest.mark.skipif(not MODELS.exists(), reason="docling's models are not in the user's cache")
-def test_docling_itself_finds_headings_and_tables(tmp_path: Path) -> None:
-    (report,) = (path for path in docnats.sample_paths() if "annual-report" in path.name)
-    result = read(report.read_bytes(), tmp_path)
-    assert result.page_errors == ()
-    assert "\n## " in (tmp_path / "document.md").read_text()
-    assert json.loads((tmp_path / "docling.json").read_text())["tables"]

@@ -175,6 +175,26 @@ async def test_a_process_that_keeps_too_much_memory_is_replaced(
     assert await single.run(os.getpid, timeout=PATIENCE) != before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits address space")
+async def test_a_task_may_ask_for_more_memory_and_its_process_keeps_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    much = 2 * LIMIT
+    async with ParserPool(1, memory_limit=LIMIT, most_memory=3 * LIMIT) as pool:
+        with pytest.raises(ParseError, match="1,024 MiB"):
+            await pool.run(misbehaviour.allocate, much, timeout=PATIENCE)
+        await pool.run(misbehaviour.allocate, much, timeout=PATIENCE, memory=3 * LIMIT)
+        await pool.run(misbehaviour.allocate, much, timeout=PATIENCE)
+        with pytest.raises(ParseError, match="3,072 MiB"):
+            await pool.run(misbehaviour.allocate, 3 * LIMIT, timeout=PATIENCE)
+        monkeypatch.setattr(slot, "MAX_RESIDENT", 100 * MIB)
+        before = await pool.run(os.getpid, timeout=PATIENCE)
+        await pool.run(misbehaviour.keep, 120 * MIB, timeout=PATIENCE, memory=LIMIT)
+        assert await pool.run(os.getpid, timeout=PATIENCE) == before
+        await pool.run(misbehaviour.keep, 240 * MIB, timeout=PATIENCE)
+        assert await pool.run(os.getpid, timeout=PATIENCE) != before
+
+
 async def test_it_tells_why_a_process_was_replaced(
     tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:

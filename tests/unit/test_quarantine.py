@@ -82,6 +82,16 @@ async def test_a_worker_with_more_memory_tries_what_took_too_much() -> None:
         assert refused(large)
 
 
+async def test_what_a_processor_asks_for_is_there_on_every_worker() -> None:
+    bus, models = FakeBus(), {"processor": "docling"}
+    async with following(bus) as small:
+        await small.add(message(**models), SHA256, HUGE)
+    async with following(bus, 3 * GIB) as large:
+        assert refused(large, **models)
+    async with following(bus, 9 * GIB) as larger:
+        assert not refused(larger, **models)
+
+
 async def test_a_new_version_of_the_parser_tries_everything_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
