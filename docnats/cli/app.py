@@ -295,6 +295,24 @@ def version() -> None:
     out.print(docnats.__version__)
 
 
+def _version_instead(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_version_instead
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def _short(path: Path | None) -> str:
     """Return a path as a shell shows it."""
     home = Path.home()

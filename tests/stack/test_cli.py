@@ -289,5 +289,7 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Exit status" in done.stdout
 
 
-def test_version_is_the_packages() -> None:
-    assert run("version").stdout.strip() == docnats.__version__
+@pytest.mark.parametrize("asked", ["version", "--version"])
+def test_version_is_the_packages(asked: str) -> None:
+    done = run(asked)
+    assert (done.returncode, done.stdout.strip()) == (0, docnats.__version__)
