@@ -47,7 +47,9 @@ class ScriptedPool:
     calls: list[Any] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run(self, function: Callable[..., Any], *args: Any, timeout: float) -> RangeResult:
+    async def run(
+        self, function: Callable[..., Any], *args: Any, timeout: float, memory: int = 0
+    ) -> RangeResult:
         self.calls.append((function.__name__, *args))
         self.called.set()
         out_dir = Path(args[1])

@@ -140,10 +140,12 @@ def test_pieces_hold_all_words_in_order_and_fit(texts: list[str], room: int) -> 
 class TextPool(ScriptedPool):
     """A parser pool that also reads the text back of what it did."""
 
-    async def run(self, function: Callable[..., Any], *args: Any, timeout: float) -> Any:
+    async def run(
+        self, function: Callable[..., Any], *args: Any, timeout: float, memory: int = 0
+    ) -> Any:
         if function is read_texts:
             return ["Saturn has rings"]
-        return await super().run(function, *args, timeout=timeout)
+        return await super().run(function, *args, timeout=timeout, memory=memory)
 
 
 class Prompted(World):
