@@ -39,7 +39,7 @@ class ProcessingConfig(Settings):
     pages_per_range : int
         Long documents are parsed in ranges of this many pages, on all local cores.
     memory_limit : int
-        Bytes of address space of one parser process.
+        Bytes of address space of one parser process; more for processors that ask for it.
     max_uploads : int
         Files uploaded at a time.
     outage_limit : float
