@@ -111,22 +111,20 @@ def _converter(options: Mapping[str, Any]) -> Any:
     from docling.datamodel.backend_options import ThreadedDoclingParseBackendOptions
     from docling.datamodel.base_models import InputFormat
 
-    converter = _loaded_converter(options["ocr"], options["tables"])
+    converter = _loaded_converter(options["ocr"], options["tables"], _downloaded_models())
     how = converter.format_to_options[InputFormat.PDF]
     how.backend_options = ThreadedDoclingParseBackendOptions(password=options["password"])
     return converter
 
 
 @lru_cache(maxsize=1)
-def _loaded_converter(ocr: bool, tables: bool) -> Any:
+def _loaded_converter(ocr: bool, tables: bool, models: Path | None) -> Any:
     """Return a converter that keeps its models for the documents to come; they take seconds."""
     from docling.datamodel.base_models import InputFormat
     from docling.datamodel.pipeline_options import PdfPipelineOptions
     from docling.document_converter import DocumentConverter, PdfFormatOption
 
-    how = PdfPipelineOptions(
-        do_ocr=ocr, do_table_structure=tables, artifacts_path=_downloaded_models()
-    )
+    how = PdfPipelineOptions(do_ocr=ocr, do_table_structure=tables, artifacts_path=models)
     return DocumentConverter(
         allowed_formats=[InputFormat.PDF],
         format_options={InputFormat.PDF: PdfFormatOption(pipeline_options=how)},
@@ -134,7 +132,7 @@ def _loaded_converter(ocr: bool, tables: bool) -> Any:
 
 
 def _downloaded_models() -> Path | None:
-    """Return the folder that ``docling-tools models download`` fills, if it is there.
+    """Return the folder that ``docling-tools models download`` fills, if it has.
 
     Without it docling looks into the cache of Hugging Face's client, where it puts models that
     it downloads by itself.
@@ -142,4 +140,4 @@ def _downloaded_models() -> Path | None:
     from docling.datamodel.settings import settings
 
     folder: Path = settings.artifacts_path or settings.cache_dir / "models"
-    return folder if folder.is_dir() else None
+    return folder if folder.is_dir() and any(folder.iterdir()) else None

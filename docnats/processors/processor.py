@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -88,8 +89,9 @@ class Processor:
         Modules without which it does not run; a worker that lacks one does not offer it.
     reads : tuple of str
         Folders that its reader needs besides Python's, of models for example: parser processes
-        may read nothing else. ``~`` and ``$NAME`` are expanded on the worker, and folders that
-        are not there are left out.
+        may read nothing else. ``~`` and ``$NAME`` are expanded on the worker. Folders that are
+        not there when it starts are left out, but for those in ``~/.cache``, which are made: what
+        comes there later is read, too.
     memory : int
         Bytes of address space that a document needs, models included; its process gets as much
         even where the worker's ``memory_limit`` is lower, and may keep a quarter of it.
@@ -130,10 +132,14 @@ class Processor:
         packages = {module.partition(".")[0] for module in self.requires}
         return all(find_spec(package) is not None for package in packages)
 
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Those of the folders it reads that are here."""
+    def prepare_folders(self) -> tuple[Path, ...]:
+        """Return the folders it reads that are here, after those in ``~/.cache`` were made."""
         paths = [Path(os.path.expandvars(place)).expanduser() for place in self.reads]
+        cache = Path.home() / ".cache"
+        for path in paths:
+            if path.is_relative_to(cache):
+                with suppress(OSError):  # a home that is read-only has no models to come
+                    path.mkdir(parents=True, exist_ok=True)
         return tuple(path for path in paths if path.is_absolute() and path.is_dir())
 
     def check(self, options: Mapping[str, object]) -> dict[str, JsonValue]:

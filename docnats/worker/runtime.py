@@ -111,7 +111,7 @@ def _new_pool(
     processing: ProcessingConfig, parsers: int | None, on_replaced: Callable[[str], None]
 ) -> ParserPool:
     processors = offered().values()
-    folders = {folder for processor in processors for folder in processor.folders}
+    folders = {folder for processor in processors for folder in processor.prepare_folders()}
     return ParserPool(
         parsers or most_parsers(),
         memory_limit=processing.memory_limit,
