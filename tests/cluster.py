@@ -7,7 +7,7 @@ import json
 import secrets
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from docnats.bus import NatsBus
@@ -77,12 +77,10 @@ class Cluster:
         what = f"CONSUMER.INFO.{stream}.{consumer}" if consumer else f"STREAM.INFO.{stream}"
         async with asyncio.timeout(LIMIT):
             while True:
-                try:
+                with suppress(BusError):  # there is none to answer: an election is going on
                     info = await bus._connection.api(what)
-                except BusError:
-                    continue
-                if leader := info["cluster"].get("leader"):
-                    return str(leader)
+                    if leader := info["cluster"].get("leader"):
+                        return str(leader)
                 await asyncio.sleep(0.1)
 
     async def settled(self, bus: NatsBus, *streams: str) -> None:

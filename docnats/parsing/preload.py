@@ -17,6 +17,8 @@ from docnats.parsing.probe import warm_up
 
 
 class _NoPandas(MetaPathFinder):
+    """As ``sys.modules["pandas"] = None``, which pyarrow's compiled code takes for a module."""
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:

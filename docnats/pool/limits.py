@@ -29,8 +29,7 @@ def set_limits(memory: int, most_memory: int) -> None:
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
     if sys.platform == "linux":  # macOS does not enforce it
         _lower(resource.RLIMIT_AS, max(memory, most_memory))
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (min(memory, hard), hard))
+        _set_soft(resource.RLIMIT_AS, memory)
 
 
 def allow_memory(memory: int) -> None:
@@ -40,9 +39,8 @@ def allow_memory(memory: int) -> None:
     """
     if sys.platform != "linux":
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if soft < memory:
-        resource.setrlimit(resource.RLIMIT_AS, (min(memory, hard), hard))
+    if resource.getrlimit(resource.RLIMIT_AS)[0] < memory:
+        _set_soft(resource.RLIMIT_AS, memory)
 
 
 def allow_processor_time(seconds: float) -> None:
@@ -50,14 +48,19 @@ def allow_processor_time(seconds: float) -> None:
 
     It holds even if nobody watches the process; in steps of whole seconds.
     """
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    soft = math.ceil(time.process_time() + seconds)
-    if hard != resource.RLIM_INFINITY:
-        soft = min(soft, hard)
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+    _set_soft(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds))
 
 
 def _lower(kind: int, limit: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    limit = _within_hard(kind, limit)
     resource.setrlimit(kind, (limit, limit))
+
+
+def _set_soft(kind: int, limit: int) -> None:
+    """Set the limit that counts, which may be raised again up to the hard one."""
+    resource.setrlimit(kind, (_within_hard(kind, limit), resource.getrlimit(kind)[1]))
+
+
+def _within_hard(kind: int, limit: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return limit if hard == resource.RLIM_INFINITY else min(limit, hard)

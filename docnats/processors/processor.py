@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -131,16 +128,6 @@ class Processor:
         """Whether all that it requires is installed."""
         packages = {module.partition(".")[0] for module in self.requires}
         return all(find_spec(package) is not None for package in packages)
-
-    def prepare_folders(self) -> tuple[Path, ...]:
-        """Return the folders it reads that are here, after those in ``~/.cache`` were made."""
-        paths = [Path(os.path.expandvars(place)).expanduser() for place in self.reads]
-        cache = Path.home() / ".cache"
-        for path in paths:
-            if path.is_relative_to(cache):
-                with suppress(OSError):  # a home that is read-only has no models to come
-                    path.mkdir(parents=True, exist_ok=True)
-        return tuple(path for path in paths if path.is_absolute() and path.is_dir())
 
     def check(self, options: Mapping[str, object]) -> dict[str, JsonValue]:
         """Return options as they travel: of the right types, without those that were not given.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 
 from docnats.backends import storage_for
 from docnats.bus import NatsBus
@@ -25,7 +27,7 @@ from docnats.worker.retries import Pause
 from docnats.worker.transfer import Transfer
 from docnats.worker.worker import GRACE_SECONDS, Worker, new_worker_id
 
-__all__ = ["run_worker"]
+__all__ = ["prepare_folders", "run_worker"]
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +113,7 @@ def _new_pool(
     processing: ProcessingConfig, parsers: int | None, on_replaced: Callable[[str], None]
 ) -> ParserPool:
     processors = offered().values()
-    folders = {folder for processor in processors for folder in processor.prepare_folders()}
+    places = {place for processor in processors for place in processor.reads}
     return ParserPool(
         parsers or most_parsers(),
         memory_limit=processing.memory_limit,
@@ -119,8 +121,24 @@ def _new_pool(
         preload=("docnats.parsing.preload",),
         on_replaced=on_replaced,
         sandbox=processing.sandbox,
-        readable=(*processing.sandbox_read, *sorted(folders)),
+        readable=(*processing.sandbox_read, *prepare_folders(places)),
     )
+
+
+def prepare_folders(places: Iterable[str]) -> list[Path]:
+    """Return those folders that processors read and that are here; see ``Processor.reads``.
+
+    Those in ``~/.cache`` are made first: a parser process is bound to the folders it starts with,
+    and models may come later.
+    """
+    paths = sorted(Path(os.path.expandvars(place)).expanduser() for place in places)
+    for path in paths:
+        if path.is_relative_to(Path.home() / ".cache"):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:  # a home that is read-only has no models to come
+                log.info("%s cannot be made: %s", path, error)
+    return [path for path in paths if path.is_absolute() and path.is_dir()]
 
 
 def _places(s3: S3Config, processing: ProcessingConfig, storage: Storage | None) -> Allowlist:

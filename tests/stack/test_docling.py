@@ -18,13 +18,13 @@ from docnats.models import JobState
 from docnats.service import DocumentResult, S3DocumentService
 from docnats.stack import LocalStack
 from tests.bad_pdfs import encrypted_pdf
+from tests.stack.test_processors import LIMIT, job_of, result_of
 
 pytestmark = [
     pytest.mark.skipif(find_spec("docling") is None, reason="docnats[docling] is not installed"),
     pytest.mark.timeout(600),
 ]
 
-LIMIT = 300
 WORD = "sesame"
 
 LAYOUT = "docling-project--docling-layout-heron"
@@ -41,7 +41,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("user")
     models, cached = home / MODELS, home / HUB / f"models--{LAYOUT}"
     models.mkdir(parents=True)
-    subprocess.run([sys.executable, "-m", "tests.docling_models", str(models)], check=True)
+    making = [sys.executable, "-m", "tests.docling_models", str(models)]
+    subprocess.run(making, check=True, timeout=LIMIT)
     shutil.copytree(models / LAYOUT, cached / "snapshots/1234")
     (cached / "refs").mkdir()
     (cached / "refs/main").write_text("1234")
@@ -65,15 +66,8 @@ async def service(stack: LocalStack) -> AsyncIterator[S3DocumentService]:
         yield service
 
 
-async def convert(
-    service: S3DocumentService, *sources: Path | tuple[str, bytes], **options: object
-) -> list[DocumentResult]:
-    batch = await service.submit(list(sources), processor="docling", options=options)
-    jobs = (await batch.follow(timeout=LIMIT)).records()
-    assert [(job.filename, job.state, job.error) for job in jobs] == [
-        (job.filename, JobState.DONE, None) for job in jobs
-    ]
-    return [await service.fetch_document(job) for job in jobs]
+async def convert(service: S3DocumentService, pdf: bytes, **options: object) -> DocumentResult:
+    return await result_of(service, pdf, processor="docling", options=options)
 
 
 @contextmanager
@@ -83,21 +77,23 @@ def emptied(folder: Path) -> Iterator[None]:
     elsewhere.mkdir()
     for entry in list(folder.iterdir()):
         entry.rename(elsewhere / entry.name)
-    yield
-    for entry in list(elsewhere.iterdir()):
-        entry.rename(folder / entry.name)
-    elsewhere.rmdir()
+    try:
+        yield
+    finally:
+        for entry in list(elsewhere.iterdir()):
+            entry.rename(folder / entry.name)
+        elsewhere.rmdir()
 
 
-def sample(name: str) -> Path:
+def sample(name: str) -> bytes:
     (found,) = (path for path in docnats.sample_paths() if path.stem == name)
-    return found
+    return found.read_bytes()
 
 
 async def test_headings_and_tables_are_in_markdown_and_in_its_own_json(
     service: S3DocumentService,
 ) -> None:
-    report, invoice = await convert(service, sample("annual-report-1931"), sample("invoice"))
+    report = await convert(service, sample("annual-report-1931"))
     markdown = report.parts["document.md"].decode()
     assert "\n## 1. The year Skerravoe Observatory" in markdown
     (row,) = (line for line in markdown.splitlines() if "September alone gave sixteen" in line)
@@ -109,19 +105,17 @@ async def test_headings_and_tables_are_in_markdown_and_in_its_own_json(
     assert report.pages["text"][1] in markdown
     assert report.document["options"] == {}
     assert "docling-slim" in report.document["versions"]
-    assert invoice.parts["document.md"] != report.parts["document.md"]
 
 
 async def test_text_is_read_off_a_picture(service: S3DocumentService) -> None:
-    (telegram,) = await convert(service, sample("telegram"), ocr=True, tables=False)
+    telegram = await convert(service, sample("telegram"), ocr=True, tables=False)
     assert "ALL CLEAR OVER SKERRAVOE TONIGHT" in telegram.text
 
 
 async def test_a_password_is_for_its_document_only(service: S3DocumentService) -> None:
-    (letter,) = await convert(service, ("a.pdf", encrypted_pdf(WORD)), password=WORD)
+    letter = await convert(service, encrypted_pdf(WORD), password=WORD)
     assert letter.text
-    batch = await service.submit(("b.pdf", encrypted_pdf(WORD)), processor="docling")
-    (job,) = (await batch.follow(timeout=LIMIT)).records()
+    job = await job_of(service, encrypted_pdf(WORD), processor="docling")
     assert job.error_type == "encrypted"
 
 
@@ -131,8 +125,7 @@ async def test_without_models_the_row_says_how_to_get_them_and_then_it_goes_on(
     # No other test has these options, for which the process would have its models by now.
     options = {"tables": True, "ocr": True}
     with emptied(home / MODELS), emptied(home / HUB):
-        batch = await service.submit(sample("invoice"), processor="docling", options=options)
-        (job,) = (await batch.follow(timeout=LIMIT)).records()
+        job = await job_of(service, sample("invoice"), processor="docling", options=options)
     assert (job.state, job.error_type) == (JobState.FAILED, "processor")
     assert "run `docling-tools models download` as the worker's user" in str(job.error)
     await convert(service, sample("invoice"), **options)
@@ -143,5 +136,5 @@ async def test_models_that_docling_has_downloaded_by_itself_do_as_well(
 ) -> None:
     """A parser process may read them, but not the user's token beside them."""
     with emptied(home / MODELS):
-        (invoice,) = await convert(service, sample("invoice"), ocr=False, tables=False)
+        invoice = await convert(service, sample("invoice"), ocr=False, tables=False)
     assert invoice.parts["document.md"]

@@ -115,19 +115,6 @@ def test_one_that_requires_what_is_not_installed_is_known_but_not_offered() -> N
     assert needy.version == ""
 
 
-def test_the_folders_it_reads_are_those_that_are_there_or_may_come_to_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache, models = tmp_path / ".cache/words", tmp_path / "models"
-    models.mkdir()
-    places = ("~/.cache/words", "~/elsewhere", "$WORDS", "$NOT_SET", "$NOT_SET/models", "docs")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("WORDS", str(models))
-    processor = Processor("words", "my-package", "my_package.words:open_reader", reads=places)
-    assert processor.prepare_folders() == (cache, models)
-    assert cache.is_dir()
-
-
 def test_an_unknown_one_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError, match=r"no processor 'ocr'.*docling-parse, pypdfium2, .*noop"):
         find_processor("ocr")
