@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
 import shlex
 import signal
 import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -32,6 +32,9 @@ from docnats.cli.output import err, out, print_estimate, print_jobs, print_taste
 from docnats.cli.status import EPILOG, ExitCode, exit_by_jobs
 from docnats.config import LogFormat, ProcessingConfig, TelemetryConfig
 from docnats.errors import BusError, DocnatsError, StackError, StorageError
+
+if TYPE_CHECKING:
+    from docnats.stack import LocalStack
 
 __all__ = ["app", "main"]
 
@@ -139,14 +142,19 @@ def up(
     """
     from docnats.stack import LocalStack
 
-    stopped = threading.Event()
+    asyncio.run(_keep_up(LocalStack.default(workers=workers, parsers=parsers)))
+
+
+async def _keep_up(stack: LocalStack) -> None:
+    stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    with LocalStack.default(workers=workers, parsers=parsers) as stack:
+        # By the loop: a handler of signal.signal may run while what it calls holds its lock.
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with stack:
         for name, value in stack.environment.items():
             out.print(f"export {name}={shlex.quote(value)}", markup=False, soft_wrap=True)
         err.print(f"running; data and logs in {stack.home}; Ctrl-C stops it")
-        stopped.wait()
+        await stopped.wait()
 
 
 @app.command(epilog=EPILOG)
@@ -176,8 +184,6 @@ def worker(
     Without S3 credentials it works by the URLs in its jobs (DOCNATS_PRESIGN=true
     on the client), and by those that clients and `docnats signer` sign.
     """
-    import asyncio
-
     from docnats.config import S3Config
     from docnats.worker import run_worker
 
@@ -198,8 +204,6 @@ def signer() -> None:
 
       docnats signer
     """
-    import asyncio
-
     from docnats.service.signing import run_signer
 
     log_to_stderr(TelemetryConfig().log_format, _level(ProcessingConfig(), logging.INFO))
