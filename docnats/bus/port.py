@@ -156,7 +156,10 @@ class Bus(Protocol):
         """
 
     async def backlog(self) -> Backlog:
-        """Return how many jobs wait and how many are with workers."""
+        """Return how many jobs wait and how many are with workers.
+
+        One that was queued a moment ago may not be counted yet.
+        """
 
     async def given_up(self, limit: int) -> list[GivenUp]:
         """Take word of up to ``limit`` messages that nobody will work on; ``[]``: there is none.

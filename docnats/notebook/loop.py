@@ -118,9 +118,7 @@ class BackgroundLoop:
             call.begin()
             return call.outcome.result()
         except BaseException:
-            if not call.outcome.done():
-                call.cancel()
-                concurrent.futures.wait([call.outcome], timeout=CLEANUP_SECONDS)
+            self.cancel(call)
             raise
 
     def wait(self, call: Call[T]) -> T:
@@ -134,6 +132,13 @@ class BackgroundLoop:
         self._refuse_own_thread()
         return call.outcome.result()
 
+    def cancel(self, *calls: Call[Any]) -> None:
+        """Cancel calls, and give them a moment to clean up."""
+        going_on = [call for call in calls if not call.outcome.done()]
+        for call in going_on:
+            call.cancel()
+        concurrent.futures.wait([call.outcome for call in going_on], timeout=CLEANUP_SECONDS)
+
     def _refuse_own_thread(self) -> None:
         if threading.current_thread() is self._thread:
             raise DocnatsError(
@@ -142,7 +147,7 @@ class BackgroundLoop:
             )
 
     def close(self) -> None:
-        """Stop the loop and its thread; nothing runs on it any more."""
+        """Cancel what still runs, let it clean up, and end the loop and its thread."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
@@ -166,5 +171,15 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
+        loop.run_until_complete(_end_all())
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+async def _end_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        if not task.cancelling():  # who cleans up already is not to be disturbed
+            task.cancel()
+    if others:
+        await asyncio.wait(others)

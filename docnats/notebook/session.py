@@ -217,8 +217,7 @@ class Session:
         """Close the connections and leave the embedded stack; nothing is lost on it."""
         if not self.loop.alive:
             return
-        for call in tuple(self._calls):
-            call.cancel()
+        self.loop.cancel(*self._calls)
         self._calls.clear()
         if self._endpoint is not None:
             self.loop.run(self._endpoint.__aexit__(None, None, None))

@@ -23,7 +23,7 @@ from docnats.models import (
 from docnats.reconcile import orphans, reconcile
 from tests.fakes.bus import FakeBus
 from tests.job_table import overwrite, write_new
-from tests.ports.test_bus import LIMIT, message, pull_one
+from tests.ports.test_bus import LIMIT, counted, message, pull_one
 from tests.ports.test_dead_letters import bus, exhaust, put, words
 
 __all__ = ["bus"]
@@ -218,6 +218,7 @@ async def test_two_reconcilers_at_once_do_it_once(bus: Bus) -> None:
 async def test_a_thousand_at_once_are_all_put_right(bus: Bus) -> None:
     jobs = [message(schema_version=99) for _ in range(1000)]
     await bus.publish(jobs)
+    await counted(bus, len(jobs))
     async with asyncio.timeout(3 * LIMIT):
         while (await bus.backlog()).pending:
             assert await bus.pull(256, 0) == []

@@ -76,7 +76,7 @@ async def test_a_batch_survives_the_death_of_its_servers(
     start_stack: StartStack, s3_binary: S3Binary, names: list[str]
 ) -> None:
     """Twice: while the documents are sent, and while they are parsed."""
-    count = 60
+    count = 30
     config = StackConfig(s3_server=s3_binary.path)
     stack = start_stack(workers=1, parsers=1, config=config, ack_wait=10)
     async with S3DocumentService(stack.s3, stack.nats) as service:

@@ -88,6 +88,31 @@ def test_an_interrupt_cancels_and_waits_for_the_cleanup(loop: BackgroundLoop) ->
     assert loop.run(answer()) == 42
 
 
+@pytest.mark.parametrize("cancelled_before", [False, True])
+def test_closing_waits_until_all_has_cleaned_up(
+    loop: BackgroundLoop, cancelled_before: bool
+) -> None:
+    steps: list[str] = []
+    started = threading.Event()
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            steps.append("cleaned up")
+
+    call = loop.start(work())
+    assert started.wait(10)
+    if cancelled_before:
+        call.cancel()
+    loop.close()
+    assert steps == ["cleaned up"]
+    assert call.outcome.done()
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_process_sees_that_the_thread_is_gone(loop: BackgroundLoop) -> None:
     loop.run(answer())
