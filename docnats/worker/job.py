@@ -40,6 +40,13 @@ nobody need do the job again."""
 
 SETTLE_PAUSE = 1.0
 
+ACK_SECONDS = 2.0
+"""How long a worker waits for the answer to an ack, in which it is sent twice.
+
+nats-server says nothing to the ack of a delivery that it forgot when it was killed. The
+message of the job, which has ended, comes again then and is dropped.
+"""
+
 
 class Job:
     """One leased job.
@@ -228,7 +235,7 @@ class Job:
             self._span.fail(record.error_type, record.error or "")
         if record.terminal:
             self._tools.observer.ended(record)  # even if NATS goes away before the ack
-            await self._claim.lease.ack()
+            await self._ack()
             self._tools.notes.add(self.message, record)
             log.info("job %s: %s (%s)", self.job_id, record.state, record.filename)
         else:
@@ -253,7 +260,15 @@ class Job:
         """Do no more for this job; its message goes when the job has ended."""
         log.info("job %s: dropped: %s", self.job_id, reason or repr(reason))
         if isinstance(reason, JobEnded):
-            await self._claim.lease.ack()
+            await self._ack()
+
+    async def _ack(self) -> None:
+        """Take the job, which has ended, off the queue; do not hold up others for it."""
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                await self._claim.lease.ack()
+        except TimeoutError:
+            log.info("job %s: nobody answered its ack, it may come again", self.job_id)
 
     async def _hand_back(self) -> None:
         """Give the job to another worker at once; this one was told to stop."""

@@ -562,6 +562,27 @@ async def test_a_time_limit_tells_nothing_to_a_worker_that_was_stopped() -> None
     assert world.bus.poison == {}
 
 
+async def test_an_ack_that_is_not_answered_does_not_hold_up_other_jobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when nats-server was killed and forgot that it had delivered the job."""
+    world = World()
+    await world.submit()
+
+    async def ack(lease: FakeLease) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as silent:
+        silent.setattr(FakeLease, "ack", ack)
+        silent.setattr(job_module, "ACK_SECONDS", 0.01)
+        record = await asyncio.wait_for(world.work(), 10)
+    assert (record.state, record.attempt) == (JobState.DONE, 1)
+    assert world.queued
+    world.bus.expire_leases()
+    assert await world.work() == record
+    assert not world.queued
+
+
 async def test_a_finished_job_waits_for_nats_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     await world.submit()
