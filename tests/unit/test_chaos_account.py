@@ -150,3 +150,18 @@ class TestLeftovers:
         (logs / "worker-1.log").write_text("INFO at work\nTraceback (most recent call last):\n")
         (found,) = check_logs(tmp_path)
         assert found.what.startswith("worker-1.log:2")
+
+    def test_what_aiohttp_leaves_to_nobody_is_foreseen_and_nothing_beside_it(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "client.log").write_text(
+            "10:00 ERROR   docnats: b\n"
+            "10:00 ERROR   asyncio: Task exception: coro=<ClientRequest.write_bytes() done\n"
+            "Traceback (most recent call last):\n"
+            '  File "aiohttp/client_reqrep.py", line 1580, in write_bytes\n'
+            "Traceback (most recent call last):\n"
+            '  File "docnats/worker/job.py", line 1, in work\n'
+        )
+        first, second = check_logs(tmp_path)
+        assert first.what.startswith("client.log:1")
+        assert second.what.startswith("client.log:5")
