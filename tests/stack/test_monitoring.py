@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -108,7 +109,13 @@ class Monitored:
     @property
     def url(self) -> str:
         """Where the worker that was started last listens."""
-        return re.findall(r"/metrics, /healthz, /readyz at (http://[\d.:]+)", self.log)[-1]
+        deadline = time.monotonic() + 30  # it logs that a moment after it was started
+        while not (
+            found := re.findall(r"/metrics, /healthz, /readyz at (http://[\d.:]+)", self.log)
+        ):
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+        return found[-1]
 
     def scrape(self) -> Samples:
         return samples(f"{self.url}/metrics")

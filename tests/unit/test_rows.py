@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 
 import pandas as pd
@@ -46,7 +47,9 @@ changes = st.sampled_from(["nothing", "csv", "parquet", "category", "object", "i
 def changed(frame: pd.DataFrame, change: str) -> pd.DataFrame:
     match change:
         case "csv":
-            return pd.read_csv(io.StringIO(frame.to_csv(index=False)))
+            # Quoted: pandas writes a lone carriage return as it is, and reads it as a line's end.
+            text = frame.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+            return pd.read_csv(io.StringIO(text))
         case "parquet":
             stream = io.BytesIO()
             frame.to_parquet(stream)
