@@ -8,8 +8,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
 
 from nats.aio.msg import Msg
 
@@ -39,7 +37,8 @@ REFUSED_PAUSE = 0.25
 """Seconds before a pull that the server ended early is made again."""
 
 _MESSAGE_ID = "Nats-Msg-Id"
-"""By this header, JetStream knows for a while what it has stored."""
+"""By this header JetStream knows for a while what it has stored, also when a worker was so fast
+that the job has ended before it is sent again because an answer was lost."""
 
 LEADER_LEFT = frozenset({"leadership change", "server shutdown"})
 """What the server says on ending a pull because the consumer's leader changes."""
@@ -127,13 +126,8 @@ class JobQueue:
         """Put jobs on the queue, those that are not on it already."""
         more = headers or {}
         requests = [self._job_request(m, more.get(m.request_id, {})) for m in messages]
-        answers = await self._connection.ask_all(requests)
-        again = [answer.request for answer in answers if _stored(answer).get("duplicate")]
-        # JetStream remembers an id longer than the job is on the queue: without the id, the
-        # stream's limit of one message a subject tells what is still there.
-        repeated = [replace(r, headers=_without_id(r.headers)) for r in again]
-        for answer in await self._connection.ask_all(repeated):
-            _stored(answer)
+        for answer in await self._connection.ask_all(requests):
+            _check_stored(answer)
 
     def _job_request(self, message: JobMessage, headers: Mapping[str, str]) -> Request:
         return Request(
@@ -250,16 +244,10 @@ class JobQueue:
         return Backlog(pending=info["num_pending"], leased=info["num_ack_pending"])
 
 
-def _without_id(headers: Mapping[str, str] | None) -> dict[str, str] | None:
-    kept = {name: value for name, value in (headers or {}).items() if name != _MESSAGE_ID}
-    return kept or None
-
-
-def _stored(answer: Answer) -> dict[str, Any]:
-    """Return what JetStream says of a job it stored, or did not since it has it already."""
+def _check_stored(answer: Answer) -> None:
+    """Raise what JetStream says of a job that it did not store, unless it has it already."""
     try:
-        return answer.json()
+        answer.json()
     except Refusal as refusal:
-        if refusal.code == STORE_REFUSED and "per subject" in refusal.description:
-            return {}
-        raise
+        if refusal.code != STORE_REFUSED or "per subject" not in refusal.description:
+            raise

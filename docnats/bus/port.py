@@ -118,9 +118,10 @@ class Bus(Protocol):
         messages: Iterable[JobMessage],
         headers: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """Put jobs on the queue; afterwards each of them is there exactly once.
+        """Put jobs on the queue, each once.
 
-        A job that is on the queue or with a worker already stays as it is.
+        A job that is on the queue or with a worker already stays as it is, and one that has just
+        ended is not queued again: a retry is a new job.
 
         Parameters
         ----------

@@ -145,6 +145,7 @@ class FakeBus:
         self._names = Names("fake")
         self._sequences = count(1)
         self._letter_ids = count(1)
+        self._published: set[str] = set()
         self._words: dict[str, tuple[float, GivenUp]] = {}
         self.poison: dict[str, Poison] = {}
         self.results: dict[str, KnownResult] = {}
@@ -190,7 +191,8 @@ class FakeBus:
             if len(message.to_json()) > self._max_payload:
                 raise BusError(f"job {message.request_id} ({message.filename}) is too large")
         for message in messages:
-            if (message.batch, message.request_id) not in self.queue:
+            if message.request_id not in self._published:
+                self._published.add(message.request_id)
                 await self.put(message.batch, message.request_id, message.to_json())
                 queued = self.queue[message.batch, message.request_id]
                 queued.headers = (headers or {}).get(message.request_id, {})

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -109,13 +108,12 @@ class Monitored:
     @property
     def url(self) -> str:
         """Where the worker that was started last listens."""
-        deadline = time.monotonic() + 30  # it logs that a moment after it was started
-        while not (
-            found := re.findall(r"/metrics, /healthz, /readyz at (http://[\d.:]+)", self.log)
-        ):
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.02)
-        return found[-1]
+        return self.urls[-1]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where workers said that they listen, one after the other."""
+        return re.findall(r"/metrics, /healthz, /readyz at (http://[\d.:]+)", self.log)
 
     def scrape(self) -> Samples:
         return samples(f"{self.url}/metrics")
@@ -134,7 +132,7 @@ def samples(url: str) -> Samples:
 
 
 @pytest.fixture(scope="module")
-def monitored() -> Iterator[Monitored]:
+def monitored(eventually: Eventually) -> Iterator[Monitored]:
     collector = Collector()
     variables = {
         "DOCNATS_LOG_FORMAT": "json",
@@ -152,7 +150,9 @@ def monitored() -> Iterator[Monitored]:
             worker_environment=variables,
         )
         with stack:
-            yield Monitored(stack, collector)
+            monitored = Monitored(stack, collector)
+            eventually(lambda: monitored.urls, what="an address in the worker's log")
+            yield monitored
 
 
 @pytest_asyncio.fixture

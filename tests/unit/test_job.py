@@ -777,7 +777,7 @@ async def test_a_job_is_not_stopped_by_what_it_found_out_itself() -> None:
     await world.work()
     entry = world.bus.records["b", JOB]
     await overwrite(world.bus, [entry.record.but(state=JobState.RUNNING)])
-    await world.bus.publish([world.message])
+    await world.bus.put("b", JOB, world.message.to_json())
     world.pool.act = None
     assert (await world.work()).state is JobState.DONE
 
