@@ -10,7 +10,7 @@ import pytest
 from docnats.config import NatsConfig
 from docnats.errors import ConfigError, SourceError, TableError
 from docnats.models import JobRecord, JobState, utc_now
-from docnats.names import raw_key
+from docnats.names import new_job_id, raw_key
 from docnats.service import S3DocumentService, key_of
 from docnats.stack import LocalStack
 from tests.job_table import write_new
@@ -177,16 +177,16 @@ async def queued(service: S3DocumentService, batch: str, count: int) -> list[Job
     now = utc_now()
     jobs = [
         JobRecord(
-            job_id=f"job{position:05}",
+            job_id=job_id,
             batch=batch,
             position=position,
             filename=f"{position}.pdf",
             state=JobState.QUEUED,
             s3_bucket=service.storage.bucket,
-            s3_key=raw_key(f"job{position:05}"),
+            s3_key=raw_key(job_id),
             submitted_at=now,
         )
-        for position in range(count)
+        for position, job_id in enumerate(new_job_id() for _ in range(count))
     ]
     await write_new(service.bus, jobs)
     await service.bus.publish(job.message() for job in jobs)
