@@ -7,8 +7,10 @@ import json
 import secrets
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from docnats.bus import NatsBus
 from docnats.config import NatsConfig, StackConfig
@@ -18,6 +20,7 @@ from docnats.stack.client import Command, Supervisor
 from docnats.stack.home import Home
 from docnats.stack.servers import HOST, NatsServer
 from tests.conftest import RestartableServer
+from tests.waiting import until
 
 SIZE = 3
 LIMIT = 60.0
@@ -75,28 +78,25 @@ class Cluster:
     async def leader_of(self, bus: NatsBus, stream: str, consumer: str | None = None) -> str:
         """Return the node that leads a stream or a consumer; waits until there is one."""
         what = f"CONSUMER.INFO.{stream}.{consumer}" if consumer else f"STREAM.INFO.{stream}"
-        async with asyncio.timeout(LIMIT):
-            while True:
-                with suppress(BusError):  # there is none to answer: an election is going on
-                    info = await bus._connection.api(what)
-                    if leader := info["cluster"].get("leader"):
-                        return str(leader)
-                await asyncio.sleep(0.1)
+        info = await until(partial(self._led, bus, what), within=LIMIT)
+        return str(info["leader"])
 
     async def settled(self, bus: NatsBus, *streams: str) -> None:
         """Wait until every copy of some streams is alive and has caught up."""
-        async with asyncio.timeout(LIMIT):
-            for stream in streams:
-                while not await self._is_whole(bus, stream):  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(0.1)
+        for stream in streams:
+            await until(partial(self._is_whole, bus, stream), within=LIMIT)
 
     async def _is_whole(self, bus: NatsBus, stream: str) -> bool:
+        copies = (await self._led(bus, f"STREAM.INFO.{stream}")).get("replicas", [])
+        return [copy["current"] for copy in copies] == [True] * 2
+
+    async def _led(self, bus: NatsBus, what: str) -> dict[str, Any]:
+        """Return what is said of the nodes of a stream or a consumer, nothing without a leader."""
         try:
-            cluster = (await bus._connection.api(f"STREAM.INFO.{stream}"))["cluster"]
-        except BusError:
-            return False
-        copies = cluster.get("replicas", [])
-        return bool(cluster.get("leader")) and [c["current"] for c in copies] == [True] * 2
+            cluster: dict[str, Any] = (await bus._connection.api(what))["cluster"]
+        except BusError:  # there is none to answer: an election is going on
+            return {}
+        return cluster if cluster.get("leader") else {}
 
     async def kill(self, name: str) -> None:
         """End a node by SIGKILL; it is gone on return."""

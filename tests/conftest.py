@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from docnats.stack.binaries import S3Backend, S3Binary, find_nats_server, find_s
 from docnats.stack.client import Supervisor
 from docnats.stack.home import Home
 from docnats.stack.servers import NatsServer, Server
+from tests.waiting import eventually
 
 FOREIGN = ("NATS_", "S3_", "AWS_", "DOCNATS_", "OTEL_", "USE_S3_STORAGE", "DEBUG")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -61,19 +61,6 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture(scope="session")
-def eventually() -> Callable[..., None]:
-    """Return a function that waits until a condition holds, and fails after a limit."""
-
-    def wait(condition: Callable[[], object], *, within: float = 20, what: str = "") -> None:
-        deadline = time.monotonic() + within
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {within:g} s: {what or condition}"
-            time.sleep(0.02)
-
-    return wait
 
 
 @pytest.fixture(scope="session")
@@ -178,7 +165,7 @@ class RestartableServer:
     def kill(self) -> None:
         """Kill it as the kernel does when memory runs out; it is gone on return."""
         self.signal(signal.SIGKILL)
-        self._wait(lambda: not self._supervisor.process(self._server.name).running)
+        eventually(lambda: not self._supervisor.process(self._server.name).running, within=60)
 
     def stop(self) -> None:
         """End it as an operator does; it is gone on return."""
@@ -189,13 +176,7 @@ class RestartableServer:
         name, command = self._server.name, self._server.command(self._supervisor.runtime)
         self._supervisor.spawn(name, command)
         with ThreadPoolExecutor(1) as thread:  # an event loop may be running in this one
-            thread.submit(self._wait, self._server.is_ready).result()
-
-    def _wait(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline, self._supervisor.processes()
-            time.sleep(0.02)
+            thread.submit(eventually, self._server.is_ready, within=60).result()
 
 
 def _restartable(server: Server, home: Home) -> Iterator[RestartableServer]:

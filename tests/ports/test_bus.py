@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -30,6 +31,7 @@ from docnats.models import (
 from docnats.names import new_job_id, poison_key
 from tests.fakes.bus import FakeBus
 from tests.job_table import overwrite, write_new
+from tests.waiting import until
 
 T = TypeVar("T")
 
@@ -95,18 +97,14 @@ async def pull_one(bus: Bus) -> Lease:
 
 async def counted(bus: Bus, jobs: int) -> Backlog:
     """Return the backlog once it has so many jobs: the server stores them before it counts them."""
-    async with asyncio.timeout(LIMIT):
-        while sum(found := await bus.backlog()) != jobs:  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.01)
+    found: Backlog = await until(bus.backlog, lambda found: sum(found) == jobs, within=LIMIT)
     return found
 
 
 async def begun_pull(bus: Bus, limit: int, wait: float) -> asyncio.Task[list[Lease]]:
     """Begin a pull, and return once the queue knows that it waits."""
     pull = asyncio.create_task(bus.pull(limit, wait))
-    async with asyncio.timeout(LIMIT):
-        while not await waiting_pulls(bus):  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.01)
+    await until(partial(waiting_pulls, bus), within=LIMIT)
     return pull
 
 
@@ -668,9 +666,8 @@ async def test_the_jobs_on_the_queue_are_known_whether_leased_or_not(bus: Bus) -
     assert await bus.queued("b") == set(keys[:2])
     assert await bus.queued() == set(keys)
     await lease.ack()
-    async with asyncio.timeout(LIMIT):
-        while await bus.queued("b") != {keys[1]}:  # noqa: ASYNC110 - copies learn of it later
-            await asyncio.sleep(0.01)
+    # Copies learn of it later.
+    await until(partial(bus.queued, "b"), lambda found: found == {keys[1]}, within=LIMIT)
     assert await bus.queued("nothing") == set()
 
 

@@ -16,6 +16,7 @@ from docnats.names import Names
 from tests.cluster import Cluster, running_cluster
 from tests.job_table import write_new
 from tests.ports.test_bus import LIMIT, message, record
+from tests.waiting import until
 
 NAMES = Names("default")
 ACK_WAIT = 3.0
@@ -132,9 +133,7 @@ async def test_nothing_is_lost_when_a_server_dies(cluster: Cluster, victim: str)
         done: list[str] = []
         working = asyncio.create_task(work(bus, 400, done))
         submitting = asyncio.create_task(submit(bus, 400))
-        async with asyncio.timeout(PATIENCE):
-            while len(done) < 40:  # noqa: ASYNC110 - a list tells nobody
-                await asyncio.sleep(0.01)
+        await until(lambda: len(done) >= 40, within=PATIENCE)
         await cluster.kill(node)
         async with asyncio.timeout(2 * PATIENCE):
             jobs = await submitting

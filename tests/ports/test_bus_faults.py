@@ -10,9 +10,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+from operator import not_
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,6 +45,7 @@ from tests.ports.test_bus import (
     record,
     worker,
 )
+from tests.waiting import eventually, until
 
 
 @pytest_asyncio.fixture
@@ -76,9 +77,7 @@ async def crash(server: RestartableServer) -> None:
 
 
 async def noticed_outage(bus: NatsBus) -> None:
-    async with asyncio.timeout(LIMIT):
-        while bus.outage is None:  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.01)
+    await until(lambda: bus.outage, within=LIMIT)
 
 
 # --- reaching a server
@@ -153,11 +152,8 @@ def nats_server_with(folder: Path, settings: str = "") -> Iterator[str]:
     command = [find_nats_server(StackConfig()), "-c", config, "--ports_file_dir", folder]
     with subprocess.Popen([*map(str, command), "-l", str(folder / "nats.log")]) as server:
         try:
-            deadline = time.monotonic() + LIMIT
             ports = folder / f"nats-server_{server.pid}.ports"
-            while not ports.exists() or not ports.read_text():
-                assert time.monotonic() < deadline, (folder / "nats.log").read_text()
-                time.sleep(0.02)
+            eventually(lambda: ports.exists() and ports.read_text(), within=LIMIT, what=str(ports))
             yield urlsplit(json.loads(ports.read_text())["nats"][0]).netloc
         finally:
             server.terminate()
@@ -532,7 +528,7 @@ async def test_a_watch_gives_current_and_later_states_after_a_crash(
         await write_new(fragile, [one])
         seen = [await anext(entries), await anext(entries)]
         assert None in seen
-        following = asyncio.create_task(until(entries, two.job_id))
+        following = asyncio.create_task(entries_up_to(entries, two.job_id))
         await crash(nats_server)
         await write_new(fragile, [two])
         found = await following
@@ -540,7 +536,7 @@ async def test_a_watch_gives_current_and_later_states_after_a_crash(
     assert {entry.record.job_id for entry in found if entry} >= {one.job_id, two.job_id}
 
 
-async def until(entries: Any, job_id: str) -> list[StateEntry | None]:
+async def entries_up_to(entries: Any, job_id: str) -> list[StateEntry | None]:
     found = []
     async for entry in entries:
         found.append(entry)
@@ -613,8 +609,9 @@ async def test_a_frozen_server_is_not_waited_for_for_ever(nats_server: Restartab
     async with NatsBus(nats_server.config.but(request_timeout=0.5)) as bus:
         nats_server.signal(signal.SIGSTOP)
         try:
-            while psutil.Process(nats_server.pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await until(
+                psutil.Process(nats_server.pid).status, lambda found: found == psutil.STATUS_STOPPED
+            )
             with pytest.raises(BusError, match=r"nobody at .* answered the state record of job"):
                 await write_new(bus, [record()])
         finally:
@@ -706,9 +703,7 @@ async def test_workers_that_stop_announcing_themselves_are_forgotten(
         await bus.ensure()
         await bus.announce(worker("w"))
         assert len(await bus.workers()) == 1
-        async with asyncio.timeout(LIMIT):
-            while await bus.workers():  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(0.1)
+        await until(bus.workers, not_, within=LIMIT)
 
 
 async def test_other_clients_may_read_the_state_bucket_as_a_kv_bucket(bus: NatsBus) -> None:

@@ -28,6 +28,7 @@ from docnats.storage import ObjectStorage
 from docnats.storage.content import LocalFile, Outgoing
 from tests.conftest import RestartableServer
 from tests.ports.test_storage import BeginUpload, LeanTransfers, StoragePort, sha256, some_bytes
+from tests.waiting import until
 
 MIB = 1024 * 1024
 
@@ -340,9 +341,7 @@ async def test_a_patient_upload_and_download_outlast_a_restart(
         writing = asyncio.create_task(
             patient._outlast(lambda: storage._objects.put("new", aiter(Outgoing(content))))
         )
-        async with asyncio.timeout(30):
-            while storage.outage is None:  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.01)
+        await until(lambda: storage.outage, within=30)
         reading = asyncio.create_task(patient.get_bytes("old"))
         with pytest.raises(StorageError) as caught:
             await storage.get_bytes("old")

@@ -43,6 +43,7 @@ from docnats.storage.multipart import MultipartUpload
 from docnats.storage.s3 import _body
 from tests.conftest import RestartableServer
 from tests.fakes.storage import FakePresignedHttp, FakeStorage
+from tests.waiting import until
 
 MIB = 1024 * 1024
 SIZES = [0, 1, MIB, 3 * MIB + 1]
@@ -594,9 +595,7 @@ class TestS3Storage(PresigningPort, LeanTransfers):
         async with S3Storage(config.but(presign_expiry=1)) as hasty:
             urls = await hasty.presign_get("k"), await hasty.presign_put("k")
         assert not expired(await s3.presign_get("k"))
-        async with asyncio.timeout(30):
-            while not all(map(expired, urls)):  # noqa: ASYNC110 - the clock tells nobody
-                await asyncio.sleep(0.1)
+        await until(lambda: all(map(expired, urls)))
         with pytest.raises(UrlRefused):
             await http.get_file(urls[0], tmp_path / "out")
         with pytest.raises(UrlRefused):
@@ -641,9 +640,7 @@ async def test_a_patient_upload_and_download_outlast_a_restart_of_the_server(
         await asyncio.to_thread(s3_server.kill)
         patient = storage.patient()
         both = asyncio.gather(patient.put_file("new", tmp_path / "in"), patient.get_bytes("old"))
-        async with asyncio.timeout(20):
-            while storage.outage is None:  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.01)
+        await until(lambda: storage.outage)
         with pytest.raises(StorageError):
             await storage.get_bytes("old")
         await asyncio.to_thread(s3_server.restart)

@@ -23,6 +23,7 @@ from docnats.models import JobRecord
 from docnats.notebook.session import current_session
 from tests.bad_pdfs import encrypted_pdf
 from tests.pdfs import text_pdf
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("on_the_stack")
 
@@ -133,7 +134,7 @@ def test_waiting_for_some_rows_only(jobs: pd.DataFrame) -> None:
     assert list(started.docnats.cancel()["state"]) == ["cancelled", "done"]
 
 
-def test_cancelling_stops_a_running_job(eventually: Callable[..., None]) -> None:
+def test_cancelling_stops_a_running_job() -> None:
     started = begun(pages=20_000)
     eventually(lambda: started.docnats.refresh()["state"].iloc[0] == "running")
     assert list(started.iloc[[0]].docnats.cancel()["state"]) == ["cancelled"]

@@ -13,8 +13,7 @@ from docnats import chaos
 from docnats.notebook.session import Session, close_session, current_session, replace_session
 from docnats.stack import LocalStack
 from tests.pdfs import text_pdf
-
-Eventually = Callable[..., None]
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def restarts(stack: LocalStack, name: str) -> int:
     ids=["kill-worker", "kill-parser", "stall-worker", "kill-nats", "kill-s3"],
 )
 def test_a_batch_is_done_whatever_is_killed_in_the_middle(
-    stack: LocalStack, act: Callable[[], chaos.Fault], hit: str, eventually: Eventually
+    stack: LocalStack, act: Callable[[], chaos.Fault], hit: str
 ) -> None:
     sources = {f"{number}.pdf": text_pdf(100) for number in range(30)}
     jobs = docnats.submit_many(sources, wait=False, progress="none")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import timedelta
+from operator import not_
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from docnats.stack import LocalStack
 from docnats.stack.binaries import S3Binary
 from tests.kernels import Kernel
 from tests.pdfs import text_pdf
+from tests.waiting import until
 
 FILES = 500
 MOMENTS = 3
@@ -113,9 +115,7 @@ async def all_ends_well(stack: LocalStack, queued: dict[str, set[str]]) -> None:
             ended_well = {job.job_id for job in jobs if job.state is JobState.DONE}
             assert ended_well >= acked
             done |= ended_well
-        async with asyncio.timeout(30):  # acks come after the states
-            while await service.bus.queued():  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(0.1)
+        await until(service.bus.queued, not_, within=30)  # acks come after the states
         assert await service.bus.senders() == []
         documents = {raw_key(job_id) for job_id in done}
         orphans = await keys(service, RAW_PREFIX) - documents

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
+from operator import not_
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
 from tests.cluster import Cluster, running_cluster
 from tests.pdfs import text_pdf
+from tests.waiting import until
 
 NAMES = Names("default")
 LIMIT = 240.0
@@ -57,9 +59,8 @@ class Scene:
         assert {job.state for job in records} == {JobState.DONE}, [job.error for job in records]
         assert {job.filename: job.pages for job in records} == sizes
         await self._queue_is_empty()
-        async with asyncio.timeout(LIMIT):  # this watch may be of a slower server
-            while not all(self._ends(job) for job in records):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        # This watch may be of a slower server.
+        await until(lambda: all(self._ends(job) for job in records), within=LIMIT)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         self._ended_once(records)
@@ -83,9 +84,8 @@ class Scene:
 
     async def _queue_is_empty(self) -> None:
         """Wait until the stream has no message: it learns of an ack after its consumer."""
-        async with asyncio.timeout(LIMIT):
-            while await self.bus.backlog() != (0, 0) or await self._messages():  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        await until(self.bus.backlog, lambda found: found == (0, 0), within=LIMIT)
+        await until(self._messages, not_, within=LIMIT)
 
     async def _messages(self) -> int:
         info = await self.bus._connection.api(f"STREAM.INFO.{NAMES.jobs_stream}")

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import partial
+from operator import not_
 from typing import Any, TypeVar
 
 import pytest
@@ -23,6 +25,7 @@ from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
 from tests.pdfs import text_pdf
 from tests.ports.test_bus import message
+from tests.waiting import eventually, until
 
 T = TypeVar("T")
 
@@ -72,13 +75,15 @@ async def exhaust(bus: Bus) -> None:
 async def submitted(service: S3DocumentService, *names: str) -> list[JobRecord]:
     """Submit documents and return their rows once all are on the queue."""
     batch = await service.submit({name: text_pdf(1) for name in names})
-    async with asyncio.timeout(LIMIT):
-        while True:
-            rows = await service.jobs(batch.id)
-            queued = await service.bus.queued(batch.id)
-            if len(queued) == len(names) and {row.state for row in rows} == {JobState.QUEUED}:
-                return rows
-            await asyncio.sleep(0.05)
+    await until(
+        partial(service.bus.queued, batch.id), lambda keys: len(keys) == len(names), within=LIMIT
+    )
+    rows: list[JobRecord] = await until(
+        partial(service.jobs, batch.id),
+        lambda rows: {row.state for row in rows} == {JobState.QUEUED},
+        within=LIMIT,
+    )
+    return rows
 
 
 async def test_what_no_worker_can_settle_ends_as_failed_rows_and_runs_again_on_request(
@@ -111,9 +116,7 @@ async def test_what_no_worker_can_settle_ends_as_failed_rows_and_runs_again_on_r
             *[ErrorType.UNREADABLE] * 3,
         ]
         assert all(rows[key].error == letters[key].reason for key in keys)
-        async with asyncio.timeout(LIMIT):  # the row ends before its message goes
-            while await bus.queued():  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(0.05)
+        await until(bus.queued, not_, within=LIMIT)  # the row ends before its message goes
         (nats,) = [part for part in (await service.health_check()).parts if part.name == "nats"]
         assert "4 dead letters" in nats.detail
 
@@ -125,9 +128,7 @@ async def test_what_no_worker_can_settle_ends_as_failed_rows_and_runs_again_on_r
         assert {letter.job for letter in left} == set(keys[1:])
 
 
-def test_dead_letters_in_a_notebook_and_in_the_shell(
-    lonely_stack: LocalStack, eventually: Callable[..., None]
-) -> None:
+def test_dead_letters_in_a_notebook_and_in_the_shell(lonely_stack: LocalStack) -> None:
     sources = {"a.pdf": text_pdf(1), "b.pdf": text_pdf(2)}
     jobs = docnats.submit_many(sources, password=PASSWORD, wait=False, progress="none")
 

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection
@@ -39,6 +39,7 @@ from tests.deployment import (
     of_the_image,
 )
 from tests.pdfs import text_pdf
+from tests.waiting import eventually
 
 NATS, MONITORING, S3, MASTER, VOLUME, FILER = range(6)
 
@@ -177,9 +178,7 @@ def get(url: str) -> tuple[int, bytes]:
 
 
 @pytest.fixture(scope="module")
-def deployment(
-    tmp_path_factory: pytest.TempPathFactory, eventually: Callable[..., None]
-) -> Iterator[Deployment]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The servers of the compose file, once their health checks say that they are well."""
     folder = tmp_path_factory.mktemp("deployment")
     home = Home(folder)
@@ -213,7 +212,7 @@ async def self_check(deployment: Deployment) -> subprocess.CompletedProcess[str]
 
 
 async def test_a_document_goes_through_and_a_stopped_worker_leaves_in_time(
-    deployment: Deployment, servers: tuple[S3Config, NatsConfig], eventually: Callable[..., None]
+    deployment: Deployment, servers: tuple[S3Config, NatsConfig]
 ) -> None:
     async with S3DocumentService(*servers) as service:
         batch = await service.submit([("one.pdf", text_pdf(1))])

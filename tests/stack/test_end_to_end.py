@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import docnats
-from docnats.bus import NatsBus
 from docnats.errors import ErrorType, JobFailed, JobTimeout, SourceError
 from docnats.models import JobMessage, JobState, utc_now
 from docnats.names import RAW_PREFIX, new_job_id, raw_key
@@ -18,6 +17,7 @@ from docnats.stack import LocalStack
 from docnats.table import jobs_frame
 from tests.bad_pdfs import encrypted_pdf
 from tests.pdfs import HTML_PAGE, text_pdf
+from tests.waiting import until
 
 
 async def finished(service: S3DocumentService, sources: object, **options: object) -> list:
@@ -245,17 +245,8 @@ async def test_another_client_sees_the_same_batch(
 async def test_nothing_is_left_in_the_queue(service: S3DocumentService) -> None:
     jobs = await finished(service, {f"{i}.pdf": text_pdf() for i in range(30)})
     assert {job.state for job in jobs} == {JobState.DONE}
-    bus = service.bus
-    assert isinstance(bus, NatsBus)
     # The row is final a moment before its message is acked.
-    async with asyncio.timeout(20):
-        while sum(await backlog(bus)):  # noqa: ASYNC110 - the server tells nobody
-            await asyncio.sleep(0.05)
-
-
-async def backlog(bus: NatsBus) -> tuple[int, int]:
-    found = await bus.backlog()
-    return found.pending, found.leased
+    await until(service.bus.backlog, lambda found: found == (0, 0))
 
 
 async def test_a_password_opens_encrypted_documents_and_is_kept_nowhere(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 import pytest
 
@@ -15,6 +13,7 @@ from docnats.notebook.session import current_session
 from docnats.service import Range
 from docnats.stack import LocalStack
 from tests.pdfs import HTML_PAGE, text_pdf
+from tests.waiting import eventually
 
 LENGTHS = [1, 2, 3, 5, 8, 13, 21, 34, 55, 144]
 
@@ -45,7 +44,7 @@ def result_bytes(jobs: pd.DataFrame) -> int:
 
 
 @pytest.fixture
-def working(on_the_stack: None, eventually: Callable[..., None]) -> None:
+def working(on_the_stack: None) -> None:
     """Wait for the worker of the shared stack, which may have been started just now."""
     eventually(lambda: docnats.health().healthy, within=60)
 

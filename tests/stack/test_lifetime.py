@@ -21,6 +21,7 @@ from docnats.errors import StackError
 from docnats.stack import LocalStack
 from docnats.stack.client import Supervisor
 from docnats.stack.home import Home, RunningStack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("interruptible")
 
@@ -30,7 +31,6 @@ SLEEPER = ("sleep", "1000")
 NATS_ONLY: dict[str, Any] = {"s3": ELSEWHERE, "workers": 0}
 """Starts in a tenth of a second."""
 
-Eventually = Callable[..., None]
 
 CLIENT = """
 import json, os, signal, sys, time
@@ -96,9 +96,7 @@ Run = Callable[[str], Client]
 
 
 class TestTheUserEnds:
-    def test_everything_ends_when_the_user_is_killed(
-        self, client: Run, eventually: Eventually
-    ) -> None:
+    def test_everything_ends_when_the_user_is_killed(self, client: Run) -> None:
         """Both servers, the worker, the supervisor; a temporary home goes, too."""
         user = client("""
 stack = LocalStack(**options).start()
@@ -111,9 +109,7 @@ time.sleep(1000)
         eventually(lambda: all(map(is_gone, told["pids"])))
         assert not Path(told["home"]).exists()
 
-    def test_everything_ends_when_the_user_ends_without_a_word(
-        self, client: Run, eventually: Eventually
-    ) -> None:
+    def test_everything_ends_when_the_user_ends_without_a_word(self, client: Run) -> None:
         user = client("""
 stack = LocalStack(s3=elsewhere, **options).start()
 tell(stack)
@@ -139,9 +135,7 @@ stack.stop()
         assert after["running"] == [True, True]
         assert user.process.wait(30) == 0
 
-    def test_a_forked_process_does_not_keep_the_stack_alive(
-        self, client: Run, eventually: Eventually
-    ) -> None:
+    def test_a_forked_process_does_not_keep_the_stack_alive(self, client: Run) -> None:
         """It has a copy of the connection, which therefore stays open."""
         user = client("""
 stack = LocalStack(s3=elsewhere, **options).start()
@@ -172,9 +166,7 @@ tell(stack, running=[process.running for process in stack.processes()])
 
 
 class TestSharing:
-    def test_the_second_user_goes_on_when_the_first_has_ended(
-        self, client: Run, eventually: Eventually
-    ) -> None:
+    def test_the_second_user_goes_on_when_the_first_has_ended(self, client: Run) -> None:
         script = """
 stack = LocalStack.default(**options).start()
 tell(stack, environment=stack.environment)
@@ -264,9 +256,7 @@ stack.stop()
 
 
 class TestRemains:
-    def test_what_a_killed_stack_left_behind_is_replaced(
-        self, tmp_path: Path, eventually: Eventually
-    ) -> None:
+    def test_what_a_killed_stack_left_behind_is_replaced(self, tmp_path: Path) -> None:
         first = LocalStack(home=tmp_path, **NATS_ONLY).start()
         environment, supervisor = first.environment, first._supervisor
         assert supervisor
@@ -302,14 +292,14 @@ class TestRemains:
 
 
 class TestWorkers:
-    def test_a_worker_that_cannot_start_is_quoted(self, eventually: Eventually) -> None:
+    def test_a_worker_that_cannot_start_is_quoted(self) -> None:
         command = (sys.executable, "-c", "raise SystemExit('no such planet')")
         with LocalStack(s3=ELSEWHERE, worker_command=command) as stack:
             eventually(lambda: any(process.failed for process in stack.processes()))
             with pytest.raises(StackError, match=r"worker-1 ended with code 1.*\n.*no such planet"):
                 stack.check()
 
-    def test_a_worker_is_told_where_the_servers_are(self, eventually: Eventually) -> None:
+    def test_a_worker_is_told_where_the_servers_are(self) -> None:
         """And its options; its output is in a log of its own."""
         script = "import os, sys; print(os.environ['NATS_URL'], os.environ['MY'], *sys.argv[1:])"
         with LocalStack(
@@ -332,7 +322,7 @@ class TestWorkers:
             assert running == {"nats", "worker-1", "worker-2"}
 
     @pytest.mark.parametrize("name", ["worker-1", "nats"])
-    def test_any_process_can_be_killed(self, eventually: Eventually, name: str) -> None:
+    def test_any_process_can_be_killed(self, name: str) -> None:
         with LocalStack(s3=ELSEWHERE, worker_command=SLEEPER) as stack:
             (first,) = (p for p in stack.processes() if p.name == name)
             stack.kill(name)
@@ -351,9 +341,7 @@ class TestEventLoops:
         with pytest.raises(StackError):
             stack.check()
 
-    async def test_a_cancelled_start_leaves_nothing(
-        self, tmp_path: Path, eventually: Eventually
-    ) -> None:
+    async def test_a_cancelled_start_leaves_nothing(self, tmp_path: Path) -> None:
         slow = tmp_path / "minio"
         slow.write_text("#!/bin/sh\necho $$\nexec sleep 1000\n")
         slow.chmod(0o755)
@@ -366,9 +354,7 @@ class TestEventLoops:
             await entering
         assert is_gone(int(log.read_text()))
 
-    def test_an_interrupted_start_leaves_nothing(
-        self, tmp_path: Path, eventually: Eventually
-    ) -> None:
+    def test_an_interrupted_start_leaves_nothing(self, tmp_path: Path) -> None:
         """A KeyboardInterrupt in the cell that starts it."""
         slow = tmp_path / "minio"
         slow.write_text("#!/bin/sh\necho $$\nexec sleep 1000\n")

@@ -7,9 +7,10 @@ import json
 import re
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ from docnats.stack import WORKER_COMMAND, LocalStack
 from tests import web
 from tests.bad_pdfs import encrypted_pdf
 from tests.pdfs import HTML_PAGE, text_pdf
+from tests.waiting import eventually, until
 
-Eventually = Callable[..., None]
 Samples = dict[str, float]
 
 PASSWORD = "open-sesame-3f8a"  # noqa: S105 - of a test's own file
@@ -132,7 +133,7 @@ def samples(url: str) -> Samples:
 
 
 @pytest.fixture(scope="module")
-def monitored(eventually: Eventually) -> Iterator[Monitored]:
+def monitored() -> Iterator[Monitored]:
     collector = Collector()
     variables = {
         "DOCNATS_LOG_FORMAT": "json",
@@ -180,9 +181,7 @@ async def test_a_batch_with_known_failures_is_counted(
         "bombs.pdf": text_pdf(4, bombs={2}),
     }
     jobs = await finished(service, sources)
-    async with asyncio.timeout(30):  # acks come after the states
-        while await service.bus.queued():  # noqa: ASYNC110 - the server tells nobody
-            await asyncio.sleep(0.05)
+    await until(service.bus.queued, not_, within=30)  # acks come after the states
     after = monitored.scrape()
     grown = {name: value - before.get(name, 0) for name, value in after.items()}
     assert grown["docnats_deliveries_total"] == len(sources)
@@ -208,7 +207,7 @@ async def test_a_batch_with_known_failures_is_counted(
 
 
 async def test_a_job_whose_worker_was_killed_is_counted_as_delivered_again(
-    monitored: Monitored, service: S3DocumentService, eventually: Eventually
+    monitored: Monitored, service: S3DocumentService
 ) -> None:
     batch = await service.submit(("long.pdf", text_pdf(LONG, lines=20)))
     async with asyncio.timeout(60), aclosing(service.bus.watch(batch.id)) as entries:
@@ -256,7 +255,7 @@ async def test_a_worker_is_alive_and_ready_and_a_stopped_one_does_not_answer(
 
 
 async def test_one_trace_goes_from_the_client_through_the_worker_to_the_collector(
-    monitored: Monitored, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+    monitored: Monitored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

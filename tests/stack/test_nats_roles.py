@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
+from operator import not_
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from tests.pdfs import text_pdf
 from tests.ports.test_bus_faults import nats_server_with
 from tests.roles import running
 from tests.stack.test_presigned import bare_worker
+from tests.waiting import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "nats"
 # Numbers to nats-server, unless they are quoted.
@@ -99,9 +102,11 @@ def s3(_session_s3: Callable[[S3Binary], S3Config]) -> S3Config:
 
 
 async def reached(batch: Batch, state: JobState) -> None:
-    async with asyncio.timeout(LIMIT):
-        while any(job.state is not state for job in batch.table.records()):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until(
+        lambda: {job.state for job in batch.table.records()},
+        lambda found: found == {state},
+        within=LIMIT,
+    )
 
 
 def violations(folder: Path) -> set[str]:
@@ -146,10 +151,7 @@ async def test_the_whole_path_works_with_the_permissions(
             await following
             assert isinstance(service.bus, NatsBus)
             await service.bus._connection.ask(NAMES.job_subject("b", "junk"), b"junk")
-            async with asyncio.timeout(LIMIT):
-                while not await service.dead_letters():  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(0.2)
-            (letter,) = await service.dead_letters()
+            (letter,) = await until(service.dead_letters, within=LIMIT)
             await service.bus.discard_dead_letters([letter.id])
             retried = await (await service.retry(jobs)).follow(timeout=LIMIT)
             assert [str(job.state) for job in retried.records()] == ["failed"]
@@ -174,10 +176,10 @@ async def test_a_signer_and_a_worker_without_credentials_work_with_the_permissio
         running("signer", s3=s3, nats=as_role("signer"), log=tmp_path / "signer.log"),
         bare_worker(s3, as_role("worker"), tmp_path),
     ):
-        async with NatsBus(as_role("client")) as bus, asyncio.timeout(LIMIT):
-            while not (await bus.states(batch.id))[0].record.terminal:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-            (entry,) = await bus.states(batch.id)
+        async with NatsBus(as_role("client")) as bus:
+            (entry,) = await until(
+                partial(bus.states, batch.id), lambda found: found[0].record.terminal, within=LIMIT
+            )
     assert (entry.record.state, entry.record.error) == (JobState.DONE, None)
     assert "signing fresh URLs" in (tmp_path / "signer.log").read_text()
     refused = violations(folder) - before
@@ -185,9 +187,8 @@ async def test_a_signer_and_a_worker_without_credentials_work_with_the_permissio
 
 
 async def _sent(service: S3DocumentService, batch: Batch) -> None:
-    async with asyncio.timeout(LIMIT):
-        while await service.bus.senders():  # noqa: ASYNC110 - it takes itself out when all is sent
-            await asyncio.sleep(0.05)
+    # The sender takes itself out when all is sent.
+    await until(service.bus.senders, not_, within=LIMIT)
     assert await service.bus.queued(batch.id)
 
 

@@ -92,9 +92,7 @@ async def test_leftovers_are_found_and_deleted(service: S3DocumentService) -> No
     assert await service.gc(older_than=timedelta(0)) == []
 
 
-async def test_known_documents_are_answered(
-    service: S3DocumentService, eventually: Callable[..., None]
-) -> None:
+async def test_known_documents_are_answered(service: S3DocumentService) -> None:
     reusing = service.using(IN_NATS.but(reuse_results=True))
     document = {"a.pdf": text_pdf(3)}
     first = await reusing.submit(document, force=True)

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from docnats.storage import connection
 from tests.conftest import RestartableServer
 from tests.fault_proxy import Fault, FaultProxy
 from tests.pdfs import text_pdf
+from tests.waiting import until
 
 StartStack = Callable[..., LocalStack]
 
@@ -54,10 +56,8 @@ def kill(stack: LocalStack, names: Iterable[str]) -> None:
         stack.kill(name)
 
 
-async def until(batch: Batch, reached: Callable[[Progress], bool]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not reached(batch.table.progress()):  # noqa: ASYNC110 - the table tells nobody
-            await asyncio.sleep(0.05)
+async def progressed(batch: Batch, far_enough: Callable[[Progress], bool]) -> None:
+    await until(batch.table.progress, far_enough, within=LIMIT)
 
 
 async def check_all_done(service: S3DocumentService, jobs: Iterable[JobRecord]) -> None:
@@ -66,9 +66,7 @@ async def check_all_done(service: S3DocumentService, jobs: Iterable[JobRecord]) 
     assert {job.filename: job.error for job in rows if job.state is not JobState.DONE} == {}
     results = await asyncio.gather(*map(service.fetch_document, rows))
     assert [result.text for result in results] == [expected_text(n) for n in range(len(rows))]
-    async with asyncio.timeout(LIMIT):
-        while await service.bus.backlog() != (0, 0):  # noqa: ASYNC110 - NATS tells nobody
-            await asyncio.sleep(0.1)
+    await until(service.bus.backlog, lambda found: found == (0, 0), within=LIMIT)
 
 
 @pytest.mark.parametrize("names", [["nats"], ["s3"], ["nats", "s3"]], ids="+".join)
@@ -83,7 +81,7 @@ async def test_a_batch_survives_the_death_of_its_servers(
         kill(stack, names)
         batch = await service.submit(documents(count))
         following = asyncio.create_task(batch.follow(timeout=LIMIT))
-        await until(batch, lambda now: now.counts[JobState.DONE] > count // 10)
+        await progressed(batch, lambda now: now.counts[JobState.DONE] > count // 10)
         kill(stack, names)
         assert not batch.table.finished, "it was over before"
         table = await following
@@ -150,12 +148,12 @@ async def test_s3_that_answers_503_for_a_while_is_waited_for(
         batch = await service.submit(documents(20))
         seen: list[Progress] = []
         following = asyncio.create_task(batch.follow(seen.append, timeout=LIMIT))
-        await until(batch, lambda _: any(progress.outages for progress in seen))
+        await until(lambda: any(progress.outages for progress in seen), within=LIMIT)
         proxy.set(None)
-        await until(batch, lambda now: now.counts[JobState.DONE] > 1)
+        await progressed(batch, lambda now: now.counts[JobState.DONE] > 1)
         proxy.set(Fault.REFUSE)
         met = proxy.hits
-        await until(batch, lambda _: proxy.hits > met)
+        await until(lambda: proxy.hits > met, within=LIMIT)
         proxy.set(None)
         await check_all_done(service, (await following).records())
         assert seen[-1].outages == ()
@@ -173,7 +171,7 @@ async def test_documents_arrive_whole_over_a_bad_line(
         proxy.trickle = 100_000
         proxy.set(fault)
         following = asyncio.create_task(batch.follow(timeout=LIMIT))
-        await until(batch, lambda _: proxy.hits > 3)
+        await until(lambda: proxy.hits > 3, within=LIMIT)
         if fault is Fault.RESET:
             proxy.set(None)
         jobs = (await following).records()
@@ -182,7 +180,7 @@ async def test_documents_arrive_whole_over_a_bad_line(
         proxy.set(fault)
         reading = asyncio.gather(*map(service.fetch_document, jobs))
         if fault is Fault.RESET:
-            await until(batch, lambda _: service.storage.outage is not None)
+            await until(lambda: service.storage.outage is not None, within=LIMIT)
             proxy.set(None)
         assert {result.text for result in await reading} == {
             "\f".join(
@@ -200,7 +198,7 @@ async def test_s3_that_never_answers_is_given_up_after_the_limit_in_the_rows(
     async with behind_the_proxy(outage_limit=1) as service:
         first = await service.submit(("sent.pdf", text_pdf(1000, lines=20)))
         following = asyncio.create_task(first.follow(timeout=LIMIT))
-        await until(first, lambda now: now.pages > 0)
+        await progressed(first, lambda now: now.pages > 0)
         proxy.set(Fault.BLACK_HOLE)
         batch = await service.submit(documents(20))
         jobs = (await batch.follow(timeout=LIMIT)).records()
@@ -226,8 +224,8 @@ async def test_after_the_limit_following_ends_with_a_clear_error_and_attach_comp
     async with S3DocumentService(stack.s3, nats, config) as service:
         batch = await service.submit(documents(20))
         following = asyncio.create_task(batch.follow(timeout=LIMIT))
-        await until(batch, lambda now: now.counts[JobState.DONE] > 2)
-        await until(batch, lambda now: now.counts[JobState.UPLOADING] == 0)
+        await progressed(batch, lambda now: now.counts[JobState.DONE] > 2)
+        await progressed(batch, lambda now: now.counts[JobState.UPLOADING] == 0)
         await asyncio.to_thread(nats_server.kill)
         with pytest.raises(BusError) as caught:
             await following
@@ -235,9 +233,7 @@ async def test_after_the_limit_following_ends_with_a_clear_error_and_attach_comp
         assert "UTC and not back within" in str(caught.value)
         assert f"docnats.attach({batch.id!r})" in str(caught.value)
         await asyncio.to_thread(nats_server.restart)
-        async with asyncio.timeout(LIMIT):
-            while service.bus.outage is not None:  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.1)
+        await until(lambda: service.bus.outage is None, within=LIMIT)
         again = await service.attach(batch.id)
         await check_all_done(service, (await again.follow(timeout=LIMIT)).records())
 
@@ -274,15 +270,13 @@ async def test_a_document_that_finds_no_room_on_a_workers_disk_waits_alone_until
     async with S3DocumentService(stack.s3, stack.nats) as service:
         batch = await service.submit(sources)
         following = asyncio.create_task(batch.follow(timeout=LIMIT))
-        await until(batch, lambda now: now.ended == 20)
-        async with asyncio.timeout(LIMIT):
-            while (large := batch.table.records()[0]).releases < 2:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.1)
+        await progressed(batch, lambda now: now.ended == 20)
+        large, *_ = await until(
+            batch.table.records, lambda jobs: jobs[0].releases >= 2, within=LIMIT
+        )
         assert not large.terminal
         remount = ["mount", "-o", "remount,size=64m", str(small_disk)]
         await asyncio.to_thread(subprocess.run, remount, check=True)
         jobs = (await following).records()
         assert {job.filename: job.error for job in jobs if job.state is not JobState.DONE} == {}
-    async with asyncio.timeout(LIMIT):
-        while list(small_disk.rglob("docnats-job-*")):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.1)
+    await until(lambda: list(small_disk.rglob("docnats-job-*")), not_, within=LIMIT)

@@ -26,6 +26,7 @@ from docnats.stack import LocalStack
 from tests.language_model import KEY, LanguageModel, language_model
 from tests.pdfs import HTML_PAGE, text_pdf
 from tests.plugins import EXAMPLE, installed, write_metadata
+from tests.waiting import until
 
 LIMIT = 120
 ROOT = Path(__file__).parents[2]
@@ -184,9 +185,7 @@ def plain_worker(equipped: Equipped) -> Iterator[subprocess.Popen[str]]:
 async def test_a_worker_that_cannot_do_a_job_leaves_it_to_one_that_can(
     equipped: Equipped, service: S3DocumentService, plain_worker: subprocess.Popen[str]
 ) -> None:
-    async with asyncio.timeout(LIMIT):
-        while len(workers := await service.workers()) < 2:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.1)
+    workers = await until(service.workers, lambda found: len(found) == 2, within=LIMIT)
     able = next(worker for worker in workers if worker.pid != plain_worker.pid)
     equipped.stack.kill("worker-1", signal.SIGSTOP)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
@@ -14,8 +13,10 @@ from docnats.service import S3DocumentService
 from docnats.stack import LocalStack, ProcessStatus, scaling, watch
 from docnats.stack.workers import workers_of
 from tests.pdfs import text_pdf
+from tests.waiting import until
 
 StartStack = Callable[..., LocalStack]
+LIMIT = 60.0
 LONG = 400
 """Pages; a second or more of work for one parser."""
 
@@ -29,14 +30,6 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def workers(stack: LocalStack) -> list[ProcessStatus]:
     return workers_of(stack.processes())
-
-
-async def until(condition: Callable[[], bool], within: float = 60) -> None:
-    """Wait without blocking the loop that the service needs."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
 
 
 async def running_job(service: S3DocumentService, batch: str) -> JobRecord:
@@ -53,11 +46,11 @@ async def test_auto_grows_with_the_backlog_and_shrinks_when_it_is_gone(
     assert len(workers(stack)) == 1
     async with S3DocumentService(stack.s3, stack.nats) as service:
         batch = await service.submit({f"{i}.pdf": text_pdf(LONG) for i in range(12)})
-        await until(lambda: len(workers(stack)) == 3)
+        await until(lambda: len(workers(stack)) == 3, within=LIMIT)
         jobs = (await batch.follow(timeout=120)).records()
         assert {job.state for job in jobs} == {JobState.DONE}
         assert len({job.worker for job in jobs}) > 1
-        await until(lambda: len(workers(stack)) == 1)
+        await until(lambda: len(workers(stack)) == 1, within=LIMIT)
         (job,) = (await (await service.submit(("a.pdf", text_pdf()))).follow(timeout=60)).records()
         assert job.state is JobState.DONE
     stack.check()
@@ -76,7 +69,7 @@ async def test_workers_are_scaled_down_and_up_without_losing_a_job(
         jobs = (await batch.follow(timeout=120)).records()
         assert {job.state for job in jobs} == {JobState.DONE}
         # Registered workers only: those that were stopped have withdrawn.
-        await until(lambda: all(worker.running for worker in workers(stack)))
+        await until(lambda: all(worker.running for worker in workers(stack)), within=LIMIT)
         assert len(await service.workers()) == 2
     stack.check()
 
@@ -93,10 +86,11 @@ async def test_a_stalled_worker_is_missed_and_its_job_done_by_another(
         (ended,) = (await batch.follow(timeout=120)).records()
         assert ended.state is JobState.DONE
         assert ended.worker != first.worker
-        deadline = time.monotonic() + 60
-        while first.worker in {info.worker for info in await service.workers()}:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.2)
+        await until(
+            service.workers,
+            lambda found: first.worker not in {w.worker for w in found},
+            within=LIMIT,
+        )
 
 
 async def test_the_only_worker_is_replaced_when_it_stalls(
@@ -109,7 +103,9 @@ async def test_the_only_worker_is_replaced_when_it_stalls(
         first = await running_job(service, batch.id)
         (stalled,) = workers(stack)
         inspection = stack._watch._inspection  # type: ignore[union-attr]
-        await until(lambda: stalled.pid in inspection._missed)  # only who reported is missed
+        await until(
+            lambda: stalled.pid in inspection._missed, within=LIMIT
+        )  # only who reported is missed
         stack.kill("worker-1", signal.SIGSTOP)
         (ended,) = (await batch.follow(timeout=120)).records()
         assert ended.state is JobState.DONE
@@ -126,9 +122,9 @@ async def test_a_worker_killed_again_and_again_as_it_starts_does_its_work_in_the
     async with S3DocumentService(stack.s3, stack.nats) as service:
         batch = await service.submit({f"{i}.pdf": text_pdf() for i in range(5)})
         for kills in range(12):
-            await until(lambda: workers(stack)[0].running)
+            await until(lambda: workers(stack)[0].running, within=LIMIT)
             assert stack.kill("worker-1") is not None
-            await until(lambda: workers(stack)[0].restarts == kills + 1)  # noqa: B023
+            await until(lambda: workers(stack)[0].restarts == kills + 1, within=LIMIT)  # noqa: B023
         jobs = (await batch.follow(timeout=60)).records()
         assert {job.state for job in jobs} == {JobState.DONE}
     stack.check()

@@ -21,12 +21,12 @@ from docnats.stack import LocalStack, servers
 from docnats.stack.binaries import S3Backend, S3Binary, find_s3_server
 from docnats.stack.home import Home
 from docnats.storage import S3Storage
+from tests.waiting import eventually
 
 ELSEWHERE_S3 = S3Config(endpoint_url="http://127.0.0.1:9")
 ELSEWHERE_NATS = NatsConfig(servers="nats://127.0.0.1:9")
 
 Start = Callable[..., LocalStack]
-Eventually = Callable[..., None]
 
 
 @pytest.fixture
@@ -230,9 +230,7 @@ class TestStart:
                 listener.close()
         assert "a port was taken meanwhile" in caplog.text
 
-    def test_a_server_that_ends_at_once_is_quoted(
-        self, local_stack: Start, tmp_path: Path, eventually: Eventually
-    ) -> None:
+    def test_a_server_that_ends_at_once_is_quoted(self, local_stack: Start, tmp_path: Path) -> None:
         broken = failing_program(tmp_path / "bin" / "minio", "the moon is in the wrong phase")
         home = tmp_path / "home"
         with pytest.raises(StackError, match=r"s3 ended with code 3.*s3\.log.*\n.*wrong phase"):
@@ -240,7 +238,7 @@ class TestStart:
         eventually(lambda: is_free(home))
 
     def test_a_server_that_never_answers_is_given_up(
-        self, local_stack: Start, tmp_path: Path, eventually: Eventually
+        self, local_stack: Start, tmp_path: Path
     ) -> None:
         mute = tmp_path / "bin" / "minio"
         mute.parent.mkdir()

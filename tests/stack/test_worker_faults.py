@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from docnats.names import RESULT_PARTS, result_part
 from docnats.service import S3DocumentService
 from docnats.stack import LocalStack
 from tests.pdfs import text_pdf
+from tests.waiting import until
 
 StartStack = Callable[..., LocalStack]
 LONG = 1500
@@ -51,16 +53,16 @@ def stopped(process: psutil.Process) -> Iterator[None]:
 
 async def until_idle(service: S3DocumentService, worker: str | None) -> None:
     """Wait until a worker announces that it lives and has no jobs."""
-    async with asyncio.timeout(60):
-        while ("idle", worker) not in await announced(service):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+    await until(partial(announced, service), lambda found: ("idle", worker) in found, within=60)
 
 
 async def until_forgotten(service: S3DocumentService, worker: str | None) -> None:
     """Wait until a worker has not announced itself for so long that the registry forgets it."""
-    async with asyncio.timeout(60):
-        while worker in {name for _, name in await announced(service)}:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+    await until(
+        partial(announced, service),
+        lambda found: worker not in {name for _, name in found},
+        within=60,
+    )
 
 
 async def announced(service: S3DocumentService) -> set[tuple[str, str]]:
@@ -69,12 +71,7 @@ async def announced(service: S3DocumentService) -> set[tuple[str, str]]:
 
 async def is_leased(service: S3DocumentService) -> bool:
     """Wait until a job is on the queue; tell whether a worker was given it."""
-    async with asyncio.timeout(30):
-        while True:
-            pending, leased = await service.bus.backlog()
-            if pending or leased:
-                return bool(leased)
-            await asyncio.sleep(0.02)
+    return bool((await until(service.bus.backlog, any, within=30)).leased)
 
 
 async def results_of(service: S3DocumentService, job: JobRecord) -> dict[str, bytes]:
@@ -159,9 +156,7 @@ async def test_a_job_that_waited_in_a_stopped_worker_is_not_begun_there(
     """The queue gave it to a worker that was stopped; another has it when that one goes on."""
     stack = start_stack(workers=1, parsers=1, ack_wait=6)
     async with S3DocumentService(stack.s3, stack.nats) as service:
-        async with asyncio.timeout(60):
-            while not (workers := await service.workers()):  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.05)
+        workers = await until(service.workers, within=60)
         first = psutil.Process(workers[0].pid)
         for _ in range(20):
             with stopped(first):
@@ -257,9 +252,7 @@ async def expire(service: S3DocumentService, batch: str) -> None:
             if entry is not None and entry.record.state is JobState.QUEUED:
                 break
     signed = datetime.now(UTC)
-    async with asyncio.timeout(30):
-        while datetime.now(UTC) - signed < timedelta(seconds=2):  # noqa: ASYNC110 - a clock
-            await asyncio.sleep(0.1)
+    await until(lambda: datetime.now(UTC) - signed, lambda age: age >= timedelta(seconds=2))
 
 
 async def test_urls_that_expired_in_the_queue_are_signed_anew_while_a_client_is_connected(

@@ -19,8 +19,7 @@ from docnats.errors import ConfigError, StackError
 from docnats.notebook.session import Session, close_session, replace_session
 from docnats.stack import LocalStack
 from docnats.stack.offspring import grandchildren
-
-Eventually = Callable[..., None]
+from tests.waiting import eventually
 
 INNER = """
 import subprocess, sys
@@ -117,7 +116,7 @@ def test_arguments_that_make_no_sense_are_refused(
     assert all(process.restarts == 0 for process in stack.processes())
 
 
-def test_a_killed_worker_is_started_again(stack: LocalStack, eventually: Eventually) -> None:
+def test_a_killed_worker_is_started_again(stack: LocalStack) -> None:
     fault = chaos.kill_worker(stack=stack)
     assert fault.process == "worker-1"
     assert "delivered again within 10 s" in repr(fault)
@@ -125,14 +124,14 @@ def test_a_killed_worker_is_started_again(stack: LocalStack, eventually: Eventua
     eventually(lambda: stack.processes()[-1].restarts == 1)
 
 
-def test_a_paused_worker_goes_on_after_its_time(stack: LocalStack, eventually: Eventually) -> None:
+def test_a_paused_worker_goes_on_after_its_time(stack: LocalStack) -> None:
     fault = chaos.stall_worker(0.5, stack=stack)
     process = psutil.Process(fault.pid)
     eventually(lambda: process.status() == psutil.STATUS_STOPPED)
     eventually(lambda: process.status() == psutil.STATUS_SLEEPING)
 
 
-def test_of_the_grandchildren_the_busiest_comes_first(eventually: Eventually) -> None:
+def test_of_the_grandchildren_the_busiest_comes_first() -> None:
     top = subprocess.Popen([sys.executable, "-c", OUTER], start_new_session=True)
     try:
         eventually(lambda: len(grandchildren(top.pid)) == 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from docnats.names import PAGES, WORDS
 from docnats.parsing import ParseOptions, parse_range
 from docnats.stack import LocalStack
 from tests.pdfs import HTML_PAGE, text_pdf
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +130,7 @@ class TestPlan:
 
 
 class TestLeftovers:
-    def test_a_process_that_knows_of_the_run_and_a_file_are_noticed(
-        self, tmp_path: Path, eventually: Callable[..., None]
-    ) -> None:
+    def test_a_process_that_knows_of_the_run_and_a_file_are_noticed(self, tmp_path: Path) -> None:
         temporary = tmp_path / "tmp"
         temporary.mkdir()
         with LocalStack(home=tmp_path / "home", workers=0, s3=ELSEWHERE):

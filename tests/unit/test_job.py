@@ -32,6 +32,7 @@ from docnats.worker.transfer import Transfer
 from tests.fakes.bus import FakeBus, FakeLease
 from tests.fakes.storage import FakePresignedHttp, FakeStorage
 from tests.job_table import overwrite, write_new
+from tests.waiting import until
 
 DOCUMENT = b"%PDF-1.7 a document"
 JOB, AGAIN = "j1", "j2"
@@ -153,12 +154,6 @@ async def take_over(world: World) -> None:
     entry = world.bus.records["b", JOB]
     taken = entry.record.but(attempt=entry.record.attempt + 1, worker="host-2-cd")
     await world.bus.update_state(taken, entry.revision)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
 
 
 async def hang() -> RangeResult:

@@ -12,6 +12,7 @@ import pytest
 from docnats.errors import ObjectMissing, StorageError
 from docnats.storage import PatientStorage, StoredObject, patient
 from tests.fakes.storage import FakeStorage
+from tests.waiting import until
 
 
 class Fragile(FakeStorage):
@@ -61,9 +62,7 @@ def store() -> Fragile:
 
 
 async def waits(storage: PatientStorage) -> None:
-    async with asyncio.timeout(10):
-        while storage.outage is None:  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.005)
+    await until(lambda: storage.outage)
 
 
 async def test_a_call_waits_until_the_store_is_back_and_says_so(store: Fragile) -> None:

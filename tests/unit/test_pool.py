@@ -16,13 +16,12 @@ import pytest
 from docnats.errors import ErrorType, ParseError, StackError
 from docnats.pool import ParserPool, Spent, slot
 from tests import misbehaviour
+from tests.waiting import eventually
 
 MIB = 1 << 20
 LIMIT = 1024 * MIB
 PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
-
-Eventually = Callable[..., None]
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ async def test_deaths_cost_their_own_tasks_only(pool: ParserPool) -> None:
 
 
 async def test_native_code_that_hangs_is_killed_at_its_limit(
-    pool: ParserPool, tmp_path: Path, eventually: Eventually
+    pool: ParserPool, tmp_path: Path
 ) -> None:
     with pytest.raises(ParseError, match="limit of 1 s") as failure:
         await pool.run(misbehaviour.touch_and_hang, str(tmp_path / "pid"), timeout=1)
@@ -124,7 +123,7 @@ async def test_the_time_limit_starts_with_the_task_not_with_its_wait(single: Par
 
 
 async def test_cancelling_kills_the_process_at_work_and_no_other(
-    pool: ParserPool, tmp_path: Path, eventually: Eventually
+    pool: ParserPool, tmp_path: Path
 ) -> None:
     neighbour = asyncio.create_task(pool.run(misbehaviour.wait, 1.0, timeout=PATIENCE))
     victim = asyncio.create_task(
@@ -196,7 +195,7 @@ async def test_a_task_may_ask_for_more_memory_and_its_process_keeps_it(
 
 
 async def test_it_tells_why_a_process_was_replaced(
-    tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
     async with ParserPool(
@@ -220,9 +219,7 @@ async def test_it_tells_why_a_process_was_replaced(
     assert told == [Spent.TASKS, Spent.DIED, Spent.TIMEOUT, Spent.CANCELLED, Spent.MEMORY]
 
 
-async def test_closing_kills_what_runs_and_cancels_what_waits(
-    tmp_path: Path, eventually: Eventually
-) -> None:
+async def test_closing_kills_what_runs_and_cancels_what_waits(tmp_path: Path) -> None:
     async with ParserPool(1, memory_limit=LIMIT, workspace=tmp_path) as pool:
         running, waiting = (
             asyncio.create_task(
@@ -246,7 +243,7 @@ async def test_a_process_has_no_main_module_no_core_dump_and_no_input(pool: Pars
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_a_killed_fork_server_is_replaced_by_one_without_credentials(
-    monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     # In the sandbox a process's environment is closed to all but root.
@@ -274,7 +271,7 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def worker(tmp_path: Path, eventually: Eventually) -> Iterator[psutil.Process]:
+def worker(tmp_path: Path) -> Iterator[psutil.Process]:
     """A program with one parser process that hangs in native code and one that idles."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "AWS_SECRET_ACCESS_KEY": "hush"}
     command = [sys.executable, "-c", WORKER, str(tmp_path / "pid")]
@@ -295,9 +292,7 @@ def test_no_process_of_the_pool_was_started_with_credentials(worker: psutil.Proc
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
-def test_nothing_survives_a_worker_that_is_killed(
-    worker: psutil.Process, eventually: Eventually
-) -> None:
+def test_nothing_survives_a_worker_that_is_killed(worker: psutil.Process) -> None:
     family = worker.children(recursive=True)
     worker.kill()
     for process in family:

@@ -21,6 +21,7 @@ from docnats.worker.job import Job
 from docnats.worker.prompts import answer, pieces
 from tests.language_model import KEY, LanguageModel, language_model
 from tests.unit.test_job import JOB, ScriptedPool, World
+from tests.waiting import until
 
 PROMPT = "Which {planets} are named?"
 PAGE = "Saturn has rings. " * 60
@@ -104,9 +105,7 @@ async def test_not_more_is_asked_at_a_time_than_is_allowed(model: LanguageModel)
         model.config(context_size=1792, answer_size=512, max_requests=2, request_timeout=60)
     ) as chat:
         asking = asyncio.create_task(answer(chat, PROMPT, [PAGE] * 8))
-        async with asyncio.timeout(20):
-            while len(model.requests) < 2:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.01)
+        await until(lambda: len(model.requests) >= 2)
         assert chat._slots.locked()
         model.released.set()
         await asking

@@ -21,6 +21,7 @@ from docnats.service import S3DocumentClient, presence
 from tests.fakes.bus import FakeBus
 from tests.fakes.storage import FakeStorage
 from tests.job_table import overwrite, write_new
+from tests.waiting import until
 
 ELSEWHERE = {"host": "elsewhere", "pid": 1, "machine": "another", "born": ""}
 
@@ -208,9 +209,7 @@ async def test_a_sender_that_was_suspected_makes_it_good_with_its_next_sign(
     await client.submit({"0.pdf": b"A"}, batch="b")
     (entry,) = await bus.senders()
     await bus.enlist(entry.sender.but(suspected=True), entry.revision)
-    async with asyncio.timeout(10):
-        while (await bus.senders())[0].sender.suspected:  # noqa: ASYNC110 - time is what passes
-            await asyncio.sleep(0.01)
+    await until(bus.senders, lambda found: not found[0].sender.suspected)
     go_on.set()
     await asyncio.gather(*client._sending)
     assert await states(bus) == ["queued"]
@@ -237,9 +236,7 @@ async def test_a_stalled_sender_takes_back_what_it_sends_after_it_was_taken_for_
     (entry,) = await bus.senders()
     await senders.settle_unsent(bus, entry.sender)
     (submission,) = client._sending.values()
-    async with asyncio.timeout(10):
-        while not submission._presence.taken_for_dead:  # noqa: ASYNC110 - time is what passes
-            await asyncio.sleep(0.01)
+    await until(lambda: submission._presence.taken_for_dead)
     go_on.set()
     await asyncio.gather(*client._sending)
     assert await states(bus) == ["not_sent"] * 5

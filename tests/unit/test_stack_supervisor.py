@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -17,28 +16,23 @@ from docnats.errors import StackError
 from docnats.stack.client import Command, Supervisor, _spawning
 from docnats.stack.supervisor import child
 from docnats.stack.supervisor.child import FIRST_PAUSE
+from tests.waiting import eventually
 
 SLEEPER = Command(("sleep", "1000"), {"PATH": os.defpath}, Path("/"))
-
-Eventually = Callable[..., None]
 
 
 def shell(script: str) -> Command:
     return Command(("sh", "-c", script), {"PATH": os.defpath}, Path("/"))
 
 
-def test_a_child_gets_its_environment_and_nothing_else(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_a_child_gets_its_environment_and_nothing_else(supervisor: Supervisor) -> None:
     env = {"ONLY": "this", "PATH": os.defpath}
     log = supervisor.spawn("env", Command(("env",), env, Path("/"))).log
     eventually(lambda: not supervisor.process("env").running)
     assert sorted(log.read_text().split()) == [f"{name}={env[name]}" for name in sorted(env)]
 
 
-def test_output_that_nobody_reads_does_not_stop_a_child(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_output_that_nobody_reads_does_not_stop_a_child(supervisor: Supervisor) -> None:
     """A pipe would be full after 64 KiB."""
     log = supervisor.spawn("loud", shell("head -c 1000000 /dev/zero; echo done >&2")).log
     eventually(lambda: not supervisor.process("loud").running)
@@ -46,9 +40,7 @@ def test_output_that_nobody_reads_does_not_stop_a_child(
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_log_of_the_previous_child_of_that_name_is_kept_aside(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_the_log_of_the_previous_child_of_that_name_is_kept_aside(supervisor: Supervisor) -> None:
     for text in ("first", "second"):
         log = supervisor.spawn("child", shell(f"echo {text}")).log
         eventually(lambda: not supervisor.process("child").running)
@@ -96,9 +88,7 @@ def test_users_that_fill_up_together_start_no_more_than_are_missing(
         user.close()
 
 
-def test_a_child_that_waits_for_its_next_start_is_not_missing(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_a_child_that_waits_for_its_next_start_is_not_missing(supervisor: Supervisor) -> None:
     supervisor.add("worker", shell("exit 1"), tries=100)
     eventually(lambda: supervisor.process("worker-1").restart_in)
     assert supervisor.fill("worker", SLEEPER, 1) == []
@@ -113,9 +103,7 @@ def test_the_most_that_a_user_needs_is_what_counts(supervisor: Supervisor) -> No
     assert supervisor.status().workers == 2
 
 
-def test_of_the_users_that_would_scale_one_does(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_of_the_users_that_would_scale_one_does(supervisor: Supervisor) -> None:
     first, second = Supervisor(supervisor.address), Supervisor(supervisor.address)
     for user in (first, second):
         user.wish(1, scales=True)
@@ -132,7 +120,7 @@ def test_asking_for_an_unknown_process_is_an_error(supervisor: Supervisor) -> No
 
 
 def test_a_child_is_started_again_however_often_and_early_it_is_killed(
-    supervisor: Supervisor, eventually: Eventually
+    supervisor: Supervisor,
 ) -> None:
     supervisor.spawn("phoenix", SLEEPER, tries=2)
     pids = set()
@@ -148,7 +136,7 @@ def test_a_child_is_started_again_however_often_and_early_it_is_killed(
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_child_that_does_not_start_has_failed_after_its_tries(
-    supervisor: Supervisor, eventually: Eventually, code: int
+    supervisor: Supervisor, code: int
 ) -> None:
     log = supervisor.spawn("broken", shell(f"echo alas; exit {code}"), tries=3).log
     eventually(lambda: supervisor.process("broken").failed)
@@ -158,7 +146,7 @@ def test_a_child_that_does_not_start_has_failed_after_its_tries(
 
 
 def test_a_child_that_somebody_else_kills_early_again_and_again_has_failed(
-    supervisor: Supervisor, eventually: Eventually
+    supervisor: Supervisor,
 ) -> None:
     """By the kernel, for example, that has no memory for it."""
     supervisor.spawn("victim", shell("kill -9 $$"), tries=2)
@@ -166,26 +154,20 @@ def test_a_child_that_somebody_else_kills_early_again_and_again_has_failed(
     assert supervisor.process("victim").returncode == -signal.SIGKILL
 
 
-def test_a_child_without_tries_has_failed_at_its_first_end(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_a_child_without_tries_has_failed_at_its_first_end(supervisor: Supervisor) -> None:
     supervisor.spawn("broken", shell("exit 3"))
     eventually(lambda: supervisor.process("broken").failed)
     assert supervisor.process("broken").restarts == 0
 
 
-def test_a_child_can_be_given_its_tries_once_it_is_ready(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_a_child_can_be_given_its_tries_once_it_is_ready(supervisor: Supervisor) -> None:
     supervisor.spawn("server", SLEEPER)
     assert supervisor.keep("server", 2).running
     supervisor.kill("server", signal.SIGKILL)
     eventually(lambda: supervisor.process("server").restarts == 1)
 
 
-def test_the_pause_before_the_next_start_grows_and_is_told(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_the_pause_before_the_next_start_grows_and_is_told(supervisor: Supervisor) -> None:
     supervisor.spawn("broken", shell("exit 1"), tries=100)
     eventually(lambda: (supervisor.process("broken").restart_in or 0) > 4 * FIRST_PAUSE)
     process = supervisor.process("broken")
@@ -194,7 +176,7 @@ def test_the_pause_before_the_next_start_grows_and_is_told(
 
 
 def test_a_program_that_vanished_is_tried_again_and_then_has_failed(
-    supervisor: Supervisor, tmp_path: Path, eventually: Eventually
+    supervisor: Supervisor, tmp_path: Path
 ) -> None:
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\nexec sleep 1000\n")
@@ -206,9 +188,7 @@ def test_a_program_that_vanished_is_tried_again_and_then_has_failed(
     eventually(lambda: supervisor.process("here").failed)
 
 
-def test_a_child_that_waits_for_its_next_start_can_be_stopped(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_a_child_that_waits_for_its_next_start_can_be_stopped(supervisor: Supervisor) -> None:
     log = supervisor.spawn("broken", shell("echo up; exit 1"), tries=100).log
     eventually(lambda: (supervisor.process("broken").restart_in or 0) > FIRST_PAUSE)
     supervisor.stop("broken")
@@ -220,9 +200,7 @@ def test_a_child_that_waits_for_its_next_start_can_be_stopped(
     assert log.read_text() == starts
 
 
-def test_nothing_is_started_again_once_the_end_has_begun(
-    tmp_path: Path, eventually: Eventually
-) -> None:
+def test_nothing_is_started_again_once_the_end_has_begun(tmp_path: Path) -> None:
     supervisor = Supervisor.launch(tmp_path)
     supervisor.spawn("broken", shell("exit 1"), tries=100)
     log = supervisor.spawn(
@@ -237,7 +215,7 @@ def test_nothing_is_started_again_once_the_end_has_begun(
     supervisor.close()
 
 
-def test_stopping_what_has_ended_plans_nothing(tmp_path: Path, eventually: Eventually) -> None:
+def test_stopping_what_has_ended_plans_nothing(tmp_path: Path) -> None:
     """The supervisor would wake up for ever for what it cannot do."""
     ended = child.Child("brief", tmp_path / "brief.log", _spawning("brief", shell(""), 0, 5), None)
     eventually(ended.reap)
@@ -247,7 +225,7 @@ def test_stopping_what_has_ended_plans_nothing(tmp_path: Path, eventually: Event
 
 
 def test_the_early_ends_of_a_child_are_forgotten_once_it_ran_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child, "RAN_WELL", 0)
     request = _spawning("brief", shell("exit 1"), 0, tries=2)
@@ -275,18 +253,14 @@ def test_a_stopped_child_stays_stopped_and_has_not_failed(supervisor: Supervisor
     assert (process.returncode, process.restarts, process.failed) == (-signal.SIGTERM, 0, False)
 
 
-def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(supervisor: Supervisor) -> None:
     log = supervisor.spawn("deaf", shell("trap '' TERM; echo up; while :; do sleep 1; done")).log
     eventually(log.read_text)
     supervisor.stop("deaf")
     assert supervisor.process("deaf").returncode == -signal.SIGKILL
 
 
-def test_a_paused_child_hears_that_it_is_to_stop(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_a_paused_child_hears_that_it_is_to_stop(supervisor: Supervisor) -> None:
     log = supervisor.spawn("paused", shell("trap 'exit 7' TERM; echo up; while :; do :; done")).log
     eventually(log.read_text)
     supervisor.kill("paused", signal.SIGSTOP)
@@ -294,9 +268,7 @@ def test_a_paused_child_hears_that_it_is_to_stop(
     assert supervisor.process("paused").returncode == 7
 
 
-def test_the_children_of_a_child_end_with_it(
-    supervisor: Supervisor, eventually: Eventually
-) -> None:
+def test_the_children_of_a_child_end_with_it(supervisor: Supervisor) -> None:
     log = supervisor.spawn("parent", shell("sleep 1000 & echo $!; wait")).log
     eventually(lambda: log.read_text().strip())
     grandchild = int(log.read_text())
@@ -305,7 +277,7 @@ def test_the_children_of_a_child_end_with_it(
 
 
 def test_leftovers_are_removed_when_the_child_has_ended(
-    supervisor: Supervisor, tmp_path: Path, eventually: Eventually
+    supervisor: Supervisor, tmp_path: Path
 ) -> None:
     left = tmp_path / "left.sock"
     left.touch()
@@ -314,7 +286,7 @@ def test_leftovers_are_removed_when_the_child_has_ended(
     eventually(lambda: not left.exists())
 
 
-def test_children_stop_in_the_order_asked_for(tmp_path: Path, eventually: Eventually) -> None:
+def test_children_stop_in_the_order_asked_for(tmp_path: Path) -> None:
     """Each one waits a moment, so that the next would be seen to overtake it."""
     supervisor = Supervisor.launch(tmp_path)
     order = tmp_path / "order"
@@ -366,9 +338,7 @@ def test_an_idle_supervisor_survives_sigint_and_garbage(tmp_path: Path) -> None:
     supervisor.close()
 
 
-def test_sigterm_ends_the_supervisor_and_its_children(
-    tmp_path: Path, eventually: Eventually
-) -> None:
+def test_sigterm_ends_the_supervisor_and_its_children(tmp_path: Path) -> None:
     supervisor = Supervisor.launch(tmp_path)
     child = supervisor.spawn("child", SLEEPER).pid
     pid = supervisor.status().pid
@@ -377,9 +347,7 @@ def test_sigterm_ends_the_supervisor_and_its_children(
     supervisor.close()
 
 
-def test_a_killed_supervisor_takes_its_children_with_it(
-    tmp_path: Path, eventually: Eventually
-) -> None:
+def test_a_killed_supervisor_takes_its_children_with_it(tmp_path: Path) -> None:
     supervisor = Supervisor.launch(tmp_path)
     child = supervisor.spawn("child", SLEEPER).pid
     os.kill(supervisor.status().pid, signal.SIGKILL)

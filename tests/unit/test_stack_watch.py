@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,7 @@ from docnats.stack.scaling import LOOKS_BACK, Target
 from docnats.stack.watch import STALLED_LOOKS, Inspection, Watch
 from docnats.stack.workers import Workers, workers_of
 from tests.fakes.bus import FakeBus
-
-Eventually = Callable[..., None]
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -80,7 +79,7 @@ async def enqueue(bus: FakeBus, count: int) -> None:
 
 class TestStalled:
     async def test_a_worker_that_stopped_to_report_is_replaced(
-        self, supervisor: Supervisor, workers: Workers, bus: FakeBus, eventually: Eventually
+        self, supervisor: Supervisor, workers: Workers, bus: FakeBus
     ) -> None:
         """A stopped process does not even notice SIGTERM."""
         inspection = Inspection(supervisor, workers, None)
@@ -147,7 +146,7 @@ class TestStalled:
 
 class TestScaling:
     async def test_workers_come_with_the_backlog_and_go_when_it_is_gone(
-        self, supervisor: Supervisor, workers: Workers, bus: FakeBus, eventually: Eventually
+        self, supervisor: Supervisor, workers: Workers, bus: FakeBus
     ) -> None:
         supervisor.wish(1, scales=True)
         inspection = Inspection(supervisor, workers, Target(1, most=3))
@@ -163,7 +162,7 @@ class TestScaling:
         assert all(p.stopped and not p.failed for p in supervisor.processes()[1:])
 
     async def test_no_worker_is_taken_from_its_job(
-        self, supervisor: Supervisor, workers: Workers, bus: FakeBus, eventually: Eventually
+        self, supervisor: Supervisor, workers: Workers, bus: FakeBus
     ) -> None:
         """One job is left, and it is the last worker that has it."""
         supervisor.wish(1, scales=True)
@@ -215,7 +214,7 @@ class TestWatch:
         watch.stop()
 
     def test_it_ends_with_the_stack(
-        self, tmp_path: Path, nats_config: NatsConfig, workers: Workers, eventually: Eventually
+        self, tmp_path: Path, nats_config: NatsConfig, workers: Workers
     ) -> None:
         supervisor = Supervisor.launch(tmp_path)
         supervisor.close()

@@ -15,6 +15,7 @@ from docnats.errors import ConfigError
 from docnats.models import Health, PartHealth
 from docnats.telemetry import Endpoint, Response, alive, endpoint, health_response
 from docnats.telemetry.cached import Cached
+from tests.waiting import until
 
 
 async def show_accept(accept: str) -> Response:
@@ -144,8 +145,7 @@ async def test_closing_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -
         reader, writer = await asyncio.open_connection(server.host, server.port)
         writer.write(b"GET ")
         await writer.drain()
-        while not server._answering:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
+        await until(lambda: server._answering)
     async with asyncio.timeout(20):
         assert await reader.read() == b""
     writer.close()
